@@ -1,0 +1,1 @@
+"""The ledger: decides and records. Knows nothing of the web and nothing of read models."""

@@ -1,0 +1,111 @@
+"""What one transaction has read and recorded so far: later commands see what earlier ones decided."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+from eventsourcing.persistence import StoredEvent
+
+from ledger.mapper import Mapper
+from ledger.projection import Changes, Key, Recorded, Row
+from ledger.store import Store
+
+
+class Aggregate(Protocol):
+    """A state that knows how many events it was folded from."""
+
+    @property
+    def version(self) -> int: ...
+
+
+S = TypeVar("S", bound=Aggregate)
+
+
+class Fold(Protocol[S]):
+    """How a book's streams become states."""
+
+    def __call__(self, state: S, event: Any, /) -> S: ...
+
+
+class Batch(Generic[S]):
+    """One transaction's working set. Streams fold into states of one kind, `empty` before the first event."""
+
+    def __init__(self, store: Store, mapper: Mapper, empty: S, evolve: Fold[S], *, at: str) -> None:
+        self.at = at
+        self._store, self._mapper = store, mapper
+        self._empty, self._evolve = empty, evolve
+        self._states: dict[str, S] = {}
+        self._versions: dict[str, int] = {}
+        self._events: dict[tuple[str, int], msgspec.Struct] = {}
+        self._read: dict[tuple[str, Key], Row | None] = {}
+        self._rows: dict[tuple[str, Key], Row | None] = {}
+        self.stored: list[StoredEvent] = []
+
+    def load(self, streams: Collection[str], rows: Mapping[str, Collection[Key]]) -> None:
+        """Reads what many commands are about to touch, a statement a kind instead of one a command."""
+        found = self._store.streams(streams)
+        for stream in streams:
+            self._states[stream] = self._fold(found.get(stream, ()))
+        for table, keys in rows.items():
+            present = self._store.find(table, keys)
+            for key in keys:
+                self._rows[table, key] = self._read[table, key] = present.get(key)
+
+    def state(self, stream: str) -> S:
+        """Returns a stream's state, with what this batch has recorded."""
+        found = self._states.get(stream)
+        if found is None:
+            found = self._states[stream] = self._fold(self._store.stream(stream))
+        return found
+
+    def _fold(self, stored: Iterable[tuple[str, bytes]]) -> S:
+        state = self._empty
+        for topic, body in stored:
+            state = self._evolve(state, self._mapper.decode(topic, body))
+        return state
+
+    def row(self, table: str, key: Key) -> Row | None:
+        """Returns a table's row, with what this batch has recorded."""
+        at = (table, key)
+        if at not in self._rows:
+            self._rows[at] = self._read[at] = self._store.row(table, key)
+        return self._rows[at]
+
+    def event(self, stream: str, version: int) -> Any:
+        """Returns one event that is known to be there."""
+        found = self._events.get((stream, version))
+        return found or self._mapper.decode(*self._store.event(stream, version))
+
+    def record(self, stream: str, events: Iterable[msgspec.Struct]) -> None:
+        """Appends events to a stream, and moves its state and every table they touch."""
+        for event in events:
+            version = self._next_version(stream)
+            topic, state = type(event).__name__, self._mapper.encode(event)
+            self.stored.append(StoredEvent(stream, version, topic, state))
+            self._events[stream, version] = event
+            if stream in self._states:
+                self._states[stream] = self._evolve(self._states[stream], event)
+            self._project(Recorded(stream, version, event))
+
+    def _next_version(self, stream: str) -> int:
+        if stream in self._states:
+            return self._states[stream].version + 1
+        last = self._versions.get(stream)
+        self._versions[stream] = (self._store.stream_version(stream) if last is None else last) + 1
+        return self._versions[stream]
+
+    def _project(self, recorded: Recorded) -> None:
+        for projection in self._store.projections:
+            key = projection.key(recorded.event)
+            if key is not None:
+                row = self.row(projection.TABLE, key)
+                self._rows[projection.TABLE, key] = projection.evolve(row, recorded)
+
+    def changes(self) -> Changes:
+        """Returns every row that differs from what was read."""
+        changed: dict[str, dict[Key, tuple[Row | None, Row]]] = {}
+        for (table, key), row in self._rows.items():
+            before = self._read[table, key]
+            if row is not None and row != before:
+                changed.setdefault(table, {})[key] = (before, row)
+        return changed

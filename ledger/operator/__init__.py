@@ -1,0 +1,1 @@
+"""The operator's book: player money, bets, results and reversals."""

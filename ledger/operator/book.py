@@ -1,0 +1,352 @@
+"""The operator's book: a command in, an outcome out, durable before it is answered."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from ledger.batch import Batch
+from ledger.mapper import Mapper
+from ledger.names import name
+from ledger.operator import commands, events, round, wallet
+from ledger.operator.house import House
+from ledger.operator.round import Decided, Round, Terms
+from ledger.operator.wallet import Wallet
+from ledger.refusals import (
+    Final,
+    NotTogether,
+    PlayerFrozen,
+    PlayerNotFound,
+    Refusal,
+    SessionInvalid,
+    WrongCurrency,
+)
+from ledger.store import Store
+from ledger.writer import Writer
+
+MAPPER = Mapper(events.TYPES)
+
+Place = tuple[str, Decided]
+"""The stream to append to, and what was decided."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a command came to. `cash` is the wallet's as of its commit, in minor units."""
+
+    transaction_id: str
+    currency: str
+    cash: int
+    scale: int
+    recorded: bool
+    """False where the reference was known: nothing was recorded again."""
+
+
+def utc_now() -> datetime:
+    """Returns the wall clock's time, in UTC."""
+    return datetime.now(UTC)
+
+
+class Book:
+    """One operator's book on one store; safe to call from many threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        house: House | None = None,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        on_defect: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        self.store = store
+        self.house = house or House()
+        self._now = now
+        self._writer = Writer(self._commit, on_defect=on_defect)
+        self._decisions: dict[type, Callable[..., Place]] = {
+            commands.PlaceBet: self._place_bet,
+            commands.RecordResult: self._record_result,
+            commands.ReverseBet: self._reverse_bet,
+            commands.CancelRound: self._cancel_round,
+            commands.EndRound: self._end_round,
+            commands.PayPromo: self._pay_promo,
+            commands.ExpireSession: self._expire_session,
+            commands.OpenWallet: self._open_wallet,
+            commands.Deposit: self._deposit,
+            commands.Withdraw: self._withdraw,
+            commands.Freeze: self._freeze,
+            commands.Unfreeze: self._unfreeze,
+        }
+
+    def submit(self, command: commands.Command) -> Outcome:
+        """Decides a command and returns what it came to, once that is durable.
+
+        Raises a Refusal when the rules deny it, a Breakdown when we failed.
+        """
+        return self._writer.submit(command)
+
+    def close(self) -> None:
+        """Answers what waits, then closes the store."""
+        self._writer.close()
+        self.store.close()
+
+    # questions
+
+    def wallet(self, user: str, currency: str) -> Wallet | None:
+        """Returns a wallet as it is now."""
+        row = self.store.row("wallets", (user, currency))
+        return Wallet(user, currency, *row) if row else None
+
+    def wallets(self, user: str) -> list[Wallet]:
+        """Returns a player's wallets, sorted by currency."""
+        return [Wallet(*row) for row in self.store.rows("wallets", (user,))]
+
+    def round(self, provider: str, round_id: str, *, at: int | None = None) -> Round | None:
+        """Returns a round as it is now, or as of its `at`-th event; None where it has none."""
+        state = Round()
+        for topic, body in self.store.stream(name("round", provider, round_id), upto=at):
+            state = round.evolve(state, MAPPER.decode(topic, body))
+        return state if state.version else None
+
+    def check(self, provider: str, user: str, currency: str, session: str) -> None:
+        """Raises what a bet of this player in this session would be refused with."""
+        found = self.wallet(user, currency)
+        if found is None:
+            raise self._no_wallet(user, currency)
+        if self.store.row("reference_index", (provider, "session", session)):
+            raise SessionInvalid("this session has expired", field="sessionId")
+        if found.frozen:
+            raise PlayerFrozen("this wallet is frozen", field="userId")
+
+    # the writer's side
+
+    def _commit(self, batch_of: Sequence[commands.Command]) -> Sequence[Outcome | Exception]:
+        with self.store.transaction():
+            at = self._now().isoformat(timespec="microseconds").replace("+00:00", "Z")
+            batch = Batch(self.store, MAPPER, Round(), round.evolve, at=at)
+            batch.load(*_foreseen(batch_of))
+            outcomes = [self._decide(batch, command) for command in batch_of]
+            if batch.stored:
+                self.store.insert_events(batch.stored, changes=batch.changes())
+        return outcomes
+
+    def _decide(self, batch: Batch[Round], command: commands.Command) -> Outcome | Refusal:
+        try:
+            stream, decided = self._decisions[type(command)](batch, command)
+        except Refusal as refusal:
+            return refusal
+        batch.record(stream, decided.events)
+        if decided.refusal:
+            return decided.refusal
+        return self._outcome(batch, command, decided)
+
+    def _outcome(self, batch: Batch[Round], command: commands.Command, decided: Decided) -> Outcome:
+        currency = getattr(command, "currency", "")
+        row = batch.row("wallets", (command.user, currency))
+        cash, scale = (row[0], row[1]) if row else (0, self.house.scale(currency) or 0)
+        return Outcome(decided.transaction_id, currency, cash, scale, bool(decided.events))
+
+    # bets and results
+
+    def _place_bet(self, batch: Batch[Round], bet: commands.PlaceBet) -> Place:
+        stream = name("round", bet.provider, bet.round)
+        known = _stream_of(batch, bet.provider, "bet", bet.reference)
+        if known is None:
+            purse = self._wallet(batch, bet.user, bet.currency)
+            terms = self._terms(batch, bet)
+            return stream, round.place_bet(batch.state(stream), purse, bet, terms, batch.at)
+        owner = batch.state(known)
+        if bet.reference in owner.tombstones:
+            return stream, round.late_bet(batch.state(stream), bet, batch.at)
+        return known, round.repeat_bet(owner, _owner(batch, owner), bet)
+
+    def _record_result(self, batch: Batch[Round], result: commands.RecordResult) -> Place:
+        known = _stream_of(batch, result.provider, result.kind, result.reference)
+        if known:
+            owner = batch.state(known)
+            return known, round.repeat_result(owner, _owner(batch, owner), result)
+        purse = self._wallet(batch, result.user, result.currency)
+        stream = name("round", result.provider, result.round)
+        state = batch.state(stream)
+        if not state.version and _buried(batch, result):
+            raise Final("the bet of this reference was cancelled", field="reference")
+        return stream, round.record_result(state, purse, result, batch.at)
+
+    def _end_round(self, batch: Batch[Round], end: commands.EndRound) -> Place:
+        stream = name("round", end.provider, end.round)
+        return stream, round.end_round(batch.state(stream), end, batch.at)
+
+    def _pay_promo(self, batch: Batch[Round], promo: commands.PayPromo) -> Place:
+        stream = name("promo", promo.provider, promo.reference)
+        purse = self._wallet(batch, promo.user, promo.currency)
+        first = _first(batch, promo.provider, "promo", promo.reference)
+        if first:
+            return stream, Decided([], wallet.repeat(purse, promo, first))
+        paid = wallet.pay_promo(purse, promo, batch.at)
+        return stream, Decided([paid], paid.transaction_id)
+
+    def _expire_session(self, batch: Batch[Round], expiry: commands.ExpireSession) -> Place:
+        stream = name("session", expiry.provider, expiry.session)
+        if not self.wallets(expiry.user):
+            raise PlayerNotFound("no such player", field="userId")
+        first = _first(batch, expiry.provider, "session", expiry.session)
+        if first and first.user != expiry.user:
+            raise NotTogether("the session belongs to another player", field="sessionId")
+        if first:
+            return stream, Decided([])
+        return stream, Decided([wallet.expire_session(expiry, batch.at)])
+
+    # reversals
+
+    def _reverse_bet(self, batch: Batch[Round], call: commands.ReverseBet) -> Place:
+        known = _stream_of(batch, call.provider, "bet", call.reference)
+        if known is None:
+            return self._reverse_unknown(batch, call)
+        state = batch.state(known)
+        if call.reference not in state.bets:
+            return known, round.bury(state, call, batch.at)
+        return known, round.reverse_bet(
+            state,
+            _owner(batch, state),
+            call,
+            batch.at,
+            allow_completed=self.house.allow_cancel_completed,
+        )
+
+    def _reverse_unknown(self, batch: Batch[Round], call: commands.ReverseBet) -> Place:
+        if call.round is None:
+            stream = name("tombstone", call.provider, call.reference)
+            return stream, round.bury(Round(), call, batch.at)
+        stream = name("round", call.provider, call.round)
+        state = batch.state(stream)
+        buried = round.bury(state, call, batch.at)
+        if not (call.whole_round and state.open_bets):
+            return stream, buried
+        given_back = self._whole_round(batch, state, call)
+        return stream, Decided([*given_back.events, *buried.events], buried.transaction_id)
+
+    def _cancel_round(self, batch: Batch[Round], call: commands.CancelRound) -> Place:
+        known = _stream_of(batch, call.provider, "bet", call.reference) or _stream_of(
+            batch, call.provider, "result", call.reference
+        )
+        if known is None:
+            stream = name("tombstone", call.provider, call.reference)
+            return stream, round.bury(Round(), call, batch.at)
+        state = batch.state(known)
+        if not state.bets:
+            return known, round.bury(state, call, batch.at)
+        return known, self._whole_round(batch, state, call)
+
+    def _whole_round(
+        self, batch: Batch[Round], state: Round, call: commands.ReverseBet | commands.CancelRound
+    ) -> Decided:
+        return round.reverse_round(
+            state,
+            _owner(batch, state),
+            call,
+            batch.at,
+            allow_completed=self.house.allow_cancel_completed,
+        )
+
+    # the back office
+
+    def _open_wallet(self, batch: Batch[Round], command: commands.OpenWallet) -> Place:
+        stream = name("wallet", command.user, command.currency)
+        if batch.row("wallets", (command.user, command.currency)):
+            return stream, Decided([])
+        scale = self.house.scale(command.currency)
+        if scale is None:
+            raise WrongCurrency("is neither in ISO 4217 nor in [currencies]", field="currency")
+        return stream, Decided([wallet.open_wallet(command, scale=scale, at=batch.at)])
+
+    def _deposit(self, batch: Batch[Round], command: commands.Deposit) -> Place:
+        purse = self._wallet(batch, command.user, command.currency)
+        stream = name("wallet", command.user, command.currency)
+        first = _first(batch, events.CASHIER, "deposit", command.reference)
+        if first:
+            return stream, Decided([], wallet.repeat(purse, command, first))
+        made = wallet.deposit(purse, command, batch.at)
+        return stream, Decided([made], made.transaction_id)
+
+    def _withdraw(self, batch: Batch[Round], command: commands.Withdraw) -> Place:
+        purse = self._wallet(batch, command.user, command.currency)
+        stream = name("wallet", command.user, command.currency)
+        first = _first(batch, events.CASHIER, "withdrawal", command.reference)
+        if first:
+            return stream, Decided([], wallet.repeat(purse, command, first))
+        made = wallet.withdraw(purse, command, batch.at)
+        return stream, Decided([made], made.transaction_id)
+
+    def _freeze(self, batch: Batch[Round], command: commands.Freeze) -> Place:
+        purse = self._wallet(batch, command.user, command.currency)
+        return name("wallet", purse.user, purse.currency), Decided(wallet.freeze(purse, batch.at))
+
+    def _unfreeze(self, batch: Batch[Round], command: commands.Unfreeze) -> Place:
+        purse = self._wallet(batch, command.user, command.currency)
+        return name("wallet", purse.user, purse.currency), Decided(wallet.unfreeze(purse, batch.at))
+
+    # what a decision needs to know
+
+    def _wallet(self, batch: Batch[Round], user: str, currency: str) -> Wallet:
+        row = batch.row("wallets", (user, currency))
+        if row is None:
+            raise self._no_wallet(user, currency)
+        return Wallet(user, currency, *row)
+
+    def _no_wallet(self, user: str, currency: str) -> Refusal:
+        if self.wallets(user):
+            return WrongCurrency(f"the player has no wallet in {currency}", field="currency")
+        return PlayerNotFound("no such player", field="userId")
+
+    def _terms(self, batch: Batch[Round], bet: commands.PlaceBet) -> Terms:
+        return Terms(
+            bets_allowed=bet.provider not in self.house.bets_stopped,
+            game_enabled=self.house.plays(bet.provider, bet.game),
+            session_expired=bool(
+                batch.row("reference_index", (bet.provider, "session", bet.session))
+            ),
+        )
+
+
+def _foreseen(
+    batch_of: Sequence[commands.Command],
+) -> tuple[set[str], dict[str, set[tuple[str, ...]]]]:
+    """Returns the streams and rows that the frequent commands will ask for; the rest is read as met."""
+    streams: set[str] = set()
+    references: set[tuple[str, ...]] = set()
+    wallets: set[tuple[str, ...]] = set()
+    rounds: set[tuple[str, ...]] = set()
+    for command in batch_of:
+        match command:
+            case commands.PlaceBet(provider=provider, round=round_id):
+                references.add((provider, "bet", command.reference))
+                references.add((provider, "session", command.session))
+            case commands.RecordResult(provider=provider, round=round_id):
+                references.add((provider, command.kind, command.reference))
+            case _:
+                continue
+        streams.add(name("round", provider, round_id))
+        wallets.add((command.user, command.currency))
+        rounds.add((provider, round_id))
+    return streams, {"reference_index": references, "wallets": wallets, "rounds": rounds}
+
+
+def _stream_of(batch: Batch[Round], provider: str, kind: str, reference: str) -> str | None:
+    row = batch.row("reference_index", (provider, kind, reference))
+    return row[0] if row else None
+
+
+def _first(batch: Batch[Round], provider: str, kind: str, reference: str) -> Any:
+    row = batch.row("reference_index", (provider, kind, reference))
+    return batch.event(row[0], row[1]) if row else None
+
+
+def _owner(batch: Batch[Round], state: Round) -> Wallet:
+    """Returns the wallet a round's money came from: it is there, or no money could have moved."""
+    row = batch.row("wallets", (state.user, state.currency))
+    assert row is not None
+    return Wallet(state.user, state.currency, *row)
+
+
+def _buried(batch: Batch[Round], result: commands.RecordResult) -> bool:
+    stream = _stream_of(batch, result.provider, "bet", result.reference)
+    return stream is not None and result.reference in batch.state(stream).tombstones

@@ -1,0 +1,110 @@
+"""Where events are kept: an eventsourcing recorder with a hash chain and tables that are never stale.
+
+A store is an `ApplicationRecorder` of the eventsourcing library: streams, notifications and
+optimistic concurrency are the library's contract, and its contract tests hold for every store here.
+"""
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from eventsourcing.persistence import ApplicationRecorder, Notification, PersistenceError
+
+from ledger.projection import Changes, Key, Projection, Row
+from ledger.store.chain import Head
+
+
+class StoreUnfit(Exception):
+    """The store cannot be used as it is; the text says what to do."""
+
+
+class FlushFailed(PersistenceError):
+    """What was written may or may not be on the disk: only a restart can tell."""
+
+
+@dataclass(frozen=True)
+class Record(Notification):
+    """A stored event with its place in the whole store (`id`, the position) and its hash."""
+
+    hash: bytes
+
+
+class Store(ApplicationRecorder):
+    """What the writer and the readers need beside the library's recorder."""
+
+    @property
+    @abstractmethod
+    def projections(self) -> Sequence[Projection]:
+        """The tables kept in the write transaction."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[Head]:
+        """Takes the store for writing: reads inside see the head it yields and nothing later.
+
+        What is inserted inside is durable when the block ends; an exception leaves nothing.
+        """
+
+    @abstractmethod
+    def streams(self, names: Collection[str]) -> Mapping[str, Sequence[tuple[str, bytes]]]:
+        """Returns topics and bodies of the events of many streams, in order; empty ones are absent."""
+
+    @abstractmethod
+    def stream(self, name: str, *, upto: int | None = None) -> Sequence[tuple[str, bytes]]:
+        """Returns topic and body of a stream's events in order, empty where it has none."""
+
+    @abstractmethod
+    def event(self, stream: str, version: int) -> tuple[str, bytes]:
+        """Returns topic and body of one event that is known to be there."""
+
+    @abstractmethod
+    def stream_version(self, name: str) -> int:
+        """Returns the version of a stream's last event, 0 where it has none."""
+
+    @abstractmethod
+    def find(self, table: str, keys: Collection[Key]) -> Mapping[Key, Row]:
+        """Returns a table's rows by key, without their keys; what is not there is absent."""
+
+    def row(self, table: str, key: Key) -> Row | None:
+        """Returns a table's row, without its key."""
+        return self.find(table, (key,)).get(key)
+
+    @abstractmethod
+    def rows(self, table: str, prefix: Key = ()) -> Sequence[Row]:
+        """Returns whole rows, key first, whose key begins with `prefix`, sorted by key."""
+
+    @abstractmethod
+    def records(self, *, after: int, limit: int) -> Sequence[Record]:
+        """Returns up to `limit` records behind a position, in order."""
+
+    @abstractmethod
+    def clear(self, table: str) -> None:
+        """Throws a table's rows away, to be written again; only inside a transaction."""
+
+    @abstractmethod
+    def write(self, changes: Changes) -> None:
+        """Writes rows; only inside a transaction. Raises IntegrityError where one is not as it was read."""
+
+    @abstractmethod
+    def head(self) -> Head:
+        """Returns the last event's position and hash."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Releases what the store holds; it cannot be used afterwards."""
+
+
+def open_store(url: str, projections: Sequence[Projection] = ()) -> Store:
+    """Returns the store a URL names: `sqlite:///roundbook.db` or `memory://`.
+
+    Raises StoreUnfit for another URL, a store that cannot be opened, or one that is not durable.
+    """
+    from ledger.store.memory import MemoryStore  # here, so that no driver is loaded unasked
+    from ledger.store.sqlite import SQLiteStore
+
+    scheme, _, path = url.partition("://")
+    if scheme == "memory":
+        return MemoryStore(projections)
+    if scheme == "sqlite" and len(path) > 1 and path.startswith("/"):
+        return SQLiteStore(path.removeprefix("/"), projections)
+    raise StoreUnfit(f"store: {url!r} is neither sqlite:///FILE nor memory://")

@@ -1,0 +1,135 @@
+"""A store in memory, for tests and try-outs: the same contract, gone with the process."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
+from eventsourcing.popo import POPOApplicationRecorder
+
+from ledger.projection import Changes, Key, Projection, Row
+from ledger.store import Record, Store
+from ledger.store.chain import GENESIS, Head, link
+
+
+class MemoryStore(POPOApplicationRecorder, Store):
+    """The library's own in-memory recorder, with chain and tables; its lock guards them too."""
+
+    def __init__(self, projections: Sequence[Projection] = ()) -> None:
+        super().__init__()
+        self._projections = tuple(projections)
+        self._tables: dict[str, dict[Key, Row]] = {p.TABLE: {} for p in projections}
+        self._hashes: list[bytes] = []
+        self._undo: list[tuple[str, Key, Row | None]] = []
+
+    @property
+    def projections(self) -> Sequence[Projection]:
+        return self._projections
+
+    def close(self) -> None:
+        """Holds nothing that would have to be released."""
+
+    # writing
+
+    @contextmanager
+    def transaction(self) -> Iterator[Head]:
+        with self._database_lock:
+            length = len(self._stored_events)
+            self._undo.clear()
+            try:
+                yield self.head()
+            except BaseException:
+                self._roll_back(length)
+                raise
+
+    def _roll_back(self, length: int) -> None:
+        for event in self._stored_events[length:]:
+            del self._stored_events_index[str(event.originator_id)][event.originator_version]
+        del self._stored_events[length:], self._hashes[length:]
+        for table, key, before in reversed(self._undo):
+            if before is None:
+                self._tables[table].pop(key, None)
+            else:
+                self._tables[table][key] = before
+
+    def insert_events(
+        self, stored_events: Sequence[StoredEvent], *, changes: Changes | None = None, **_: Any
+    ) -> Sequence[int] | None:
+        """Appends events and the rows they came to; all or nothing. Raises IntegrityError."""
+        with self._database_lock:
+            positions = super().insert_events(stored_events)
+            for event in stored_events:
+                stream, version = str(event.originator_id), event.originator_version
+                last = self._hashes[-1] if self._hashes else GENESIS
+                self._hashes.append(link(last, stream, version, event.topic, event.state))
+            self.write(changes or {})
+            return positions
+
+    def clear(self, table: str) -> None:
+        for key in list(self._tables[table]):
+            self._undo.append((table, key, self._tables[table].pop(key)))
+
+    def write(self, changes: Changes) -> None:
+        for table, rows in changes.items():
+            for key, (before, after) in rows.items():
+                if self._tables[table].get(key) != before:
+                    raise IntegrityError(f"{table}: a row was changed by another writer")
+                self._undo.append((table, key, before))
+                self._tables[table][key] = after
+
+    # reading
+
+    def head(self) -> Head:
+        with self._database_lock:
+            return Head(len(self._hashes), self._hashes[-1]) if self._hashes else Head()
+
+    def streams(self, names: Collection[str]) -> Mapping[str, Sequence[tuple[str, bytes]]]:
+        return {name: self.stream(name) for name in names}
+
+    def stream(self, name: str, *, upto: int | None = None) -> Sequence[tuple[str, bytes]]:
+        return [(event.topic, event.state) for event in self.select_events(name, lte=upto)]
+
+    def event(self, stream: str, version: int) -> tuple[str, bytes]:
+        (found,) = self.select_events(stream, gt=version - 1, lte=version)
+        return found.topic, found.state
+
+    def stream_version(self, name: str) -> int:
+        last = self.select_events(name, desc=True, limit=1)
+        return last[0].originator_version if last else 0
+
+    def find(self, table: str, keys: Collection[Key]) -> Mapping[Key, Row]:
+        with self._database_lock:
+            rows = self._tables[table]
+            return {key: rows[key] for key in keys if key in rows}
+
+    def rows(self, table: str, prefix: Key = ()) -> Sequence[Row]:
+        with self._database_lock:
+            found = self._tables[table].items()
+            return sorted((*key, *row) for key, row in found if key[: len(prefix)] == prefix)
+
+    def records(self, *, after: int, limit: int) -> Sequence[Record]:
+        return [
+            _record(event, position, self._hashes[position - 1])
+            for position, event in enumerate(self._stored_events[after : after + limit], after + 1)
+        ]
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        with self._database_lock:
+            found = super().select_notifications(
+                start, limit, stop, topics, inclusive_of_start=inclusive_of_start
+            )
+            return [_record(event, event.id, self._hashes[event.id - 1]) for event in found]
+
+
+def _record(event: StoredEvent, position: int, hashed: bytes) -> Record:
+    return Record(
+        event.originator_id, event.originator_version, event.topic, event.state, position, hashed
+    )

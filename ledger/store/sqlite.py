@@ -1,0 +1,389 @@
+"""One SQLite file, written through one connection: WAL, flushed at every commit.
+
+Several processes may share the file: the write lock is taken before anything is read for a decision.
+"""
+
+import os
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from itertools import chain
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import pysqlite3
+from eventsourcing import persistence
+from eventsourcing.persistence import Notification, StoredEvent
+
+from ledger.projection import Changes, Key, Projection, Row
+from ledger.store import FlushFailed, Record, Store, StoreUnfit
+from ledger.store.chain import Head, link
+
+OLDEST_SQLITE = (3, 51, 3)
+"""Older ones can corrupt a WAL that several connections write (sqlite.org/wal.html#walresetbug)."""
+
+LOCK_WAIT_S = 5.0
+MOST_ROWS = 256
+"""In one statement."""
+
+WAL_LIMIT_BYTES = 64 * 1024 * 1024
+
+_SCHEMA = """
+create table if not exists stored_events (
+    position integer primary key,
+    stream text not null,
+    version integer not null,
+    topic text not null,
+    state text not null,
+    hash blob not null,
+    unique (stream, version)
+) strict;
+create trigger if not exists stored_events_are_never_updated before update on stored_events
+begin select raise(abort, 'events are immutable'); end;
+create trigger if not exists stored_events_are_never_deleted before delete on stored_events
+begin select raise(abort, 'events are immutable'); end;
+"""
+
+_INSERT = "insert into stored_events"
+_HEAD = "select position, hash from stored_events order by position desc limit 1"
+_STREAM = (
+    "select topic, state from stored_events where stream = ? and version <= ? order by version"
+)
+_STREAMS = "select stream, topic, state from stored_events where stream in"
+_EVENT = "select topic, state from stored_events where stream = ? and version = ?"
+_VERSION = "select max(version) from stored_events where stream = ?"
+_RECORDS = "select * from stored_events where position > ? order by position limit ?"
+
+_NO_END = 2**63 - 1
+
+
+class SQLiteStore(Store):
+    """Events, chain and tables in one file."""
+
+    def __init__(self, path: str, projections: Sequence[Projection] = ()) -> None:
+        if pysqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise StoreUnfit(f"store: SQLite {pysqlite3.sqlite_version} is older than 3.51.3")
+        self._path = os.path.abspath(path)
+        self._projections = tuple(projections)
+        self._tables = {p.TABLE: _Table(p) for p in projections}
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._idle: SimpleQueue[pysqlite3.Connection] = SimpleQueue()
+        try:
+            self._writer = self._connect(f"pragma journal_size_limit = {WAL_LIMIT_BYTES}")
+            self._create()
+        except pysqlite3.Error as error:
+            raise StoreUnfit(f"store: {self._path}: {error}") from error
+
+    # connections
+
+    def _connect(self, *pragmas: str) -> pysqlite3.Connection:
+        connection = pysqlite3.connect(
+            self._path,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=LOCK_WAIT_S,
+            cached_statements=512,
+        )
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = full")
+        connection.execute("pragma trusted_schema = off")
+        for pragma in pragmas:
+            connection.execute(pragma)
+        journal = connection.execute("pragma journal_mode").fetchone()[0]
+        synchronous = connection.execute("pragma synchronous").fetchone()[0]
+        if (journal, synchronous) != ("wal", 2):
+            raise StoreUnfit(f"store: {self._path} is not durable: {journal}, {synchronous}")
+        return connection
+
+    def _create(self) -> None:
+        self._writer.execute("begin immediate")
+        for statement in _statements(_SCHEMA, *(p.SCHEMA for p in self._projections)):
+            self._writer.execute(statement)
+        self._writer.execute("commit")
+
+    def _read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Reads on the writer's connection inside its transaction, else on an idle read-only one."""
+        rows: list[Any]
+        if getattr(self._local, "writing", False):
+            rows = self._writer.execute(statement, parameters).fetchall()
+            return rows
+        try:
+            connection = self._idle.get_nowait()
+        except Empty:
+            connection = self._connect("pragma query_only = on")
+        try:
+            with _translated():
+                rows = connection.execute(statement, parameters).fetchall()
+                return rows
+        finally:
+            self._idle.put(connection)
+
+    @property
+    def projections(self) -> Sequence[Projection]:
+        return self._projections
+
+    def close(self) -> None:
+        while not self._idle.empty():
+            self._idle.get().close()
+        self._writer.close()
+
+    # writing
+
+    @contextmanager
+    def transaction(self) -> Iterator[Head]:
+        with self._lock:
+            with _translated():
+                self._writer.execute("begin immediate")
+            self._local.writing = True
+            try:
+                yield self.head()
+                with _translated():
+                    self._writer.execute("commit")
+            except BaseException:
+                self._roll_back()
+                raise
+            finally:
+                self._local.writing = False
+
+    def _roll_back(self) -> None:
+        if self._writer.in_transaction:
+            with _translated():
+                self._writer.execute("rollback")
+
+    def insert_events(
+        self, stored_events: Sequence[StoredEvent], *, changes: Changes | None = None, **_: Any
+    ) -> Sequence[int]:
+        """Appends events and the rows they came to; all or nothing. Raises IntegrityError."""
+        if getattr(self._local, "writing", False):
+            return self._insert(stored_events, changes or {})
+        with self.transaction():
+            return self._insert(stored_events, changes or {})
+
+    def _insert(self, stored_events: Sequence[StoredEvent], changes: Changes) -> Sequence[int]:
+        position, previous = self.head()
+        rows = []
+        for event in stored_events:
+            position += 1
+            stream, version, topic, state = (
+                str(event.originator_id),
+                event.originator_version,
+                event.topic,
+                event.state,
+            )
+            previous = link(previous, stream, version, topic, state)
+            rows.append((position, stream, version, topic, state.decode(), previous))
+        with _translated():
+            for chunk in _chunks(rows):
+                self._writer.execute(f"{_INSERT} {_values(6, len(chunk))}", _flat(chunk))
+        self.write(changes)
+        return range(position - len(rows) + 1, position + 1)
+
+    def clear(self, table: str) -> None:
+        with _translated():
+            self._writer.execute(f"delete from {table}")
+
+    def write(self, changes: Changes) -> None:
+        with _translated():
+            for table, rows in changes.items():
+                self._tables[table].write(self._writer, rows)
+
+    # reading
+
+    def head(self) -> Head:
+        found = self._read(_HEAD)
+        return Head(*found[0]) if found else Head()
+
+    def streams(self, names: Collection[str]) -> Mapping[str, Sequence[tuple[str, bytes]]]:
+        found: dict[str, list[tuple[str, bytes]]] = {}
+        for chunk in _chunks([(name,) for name in names]):
+            statement = f"{_STREAMS} ({_values(1, len(chunk))}) order by stream, version"
+            for stream, topic, state in self._read(statement, _flat(chunk)):
+                found.setdefault(stream, []).append((topic, state))
+        return found
+
+    def stream(self, name: str, *, upto: int | None = None) -> Sequence[tuple[str, bytes]]:
+        return self._read(_STREAM, (name, _NO_END if upto is None else upto))
+
+    def event(self, stream: str, version: int) -> tuple[str, bytes]:
+        ((topic, state),) = self._read(_EVENT, (stream, version))
+        return topic, state
+
+    def stream_version(self, name: str) -> int:
+        return self._read(_VERSION, (name,))[0][0] or 0
+
+    def find(self, table: str, keys: Collection[Key]) -> Mapping[Key, Row]:
+        found = {}
+        width = len(self._tables[table].key)
+        for chunk in _chunks(list(keys)):
+            statement = self._tables[table].find(len(chunk))
+            for row in self._read(statement, _flat(chunk)):
+                found[row[:width]] = row[width:]
+        return found
+
+    def rows(self, table: str, prefix: Key = ()) -> Sequence[Row]:
+        return self._read(self._tables[table].select(len(prefix)), prefix)
+
+    def records(self, *, after: int, limit: int) -> Sequence[Record]:
+        return [_record(row) for row in self._read(_RECORDS, (after, limit))]
+
+    # the library's recorder
+
+    def select_events(
+        self,
+        originator_id: Any,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        order = "desc" if desc else "asc"
+        rows = self._read(
+            "select * from stored_events where stream = ? and version > ? and version <= ?"
+            f" order by version {order} limit ?",
+            (
+                str(originator_id),
+                gt if gt is not None else -1,
+                lte if lte is not None else _NO_END,
+                limit if limit is not None else -1,
+            ),
+        )
+        return [
+            StoredEvent(originator_id, version, topic, state.encode())
+            for _, _, version, topic, state, _ in rows
+        ]
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        first = 1 if start is None else start + (not inclusive_of_start)
+        named = f" and topic in ({', '.join('?' * len(topics))})" if topics else ""
+        rows = self._read(
+            "select * from stored_events where position >= ? and position <= ?"
+            f"{named} order by position limit ?",
+            (first, stop if stop is not None else _NO_END, *topics, limit),
+        )
+        return [_record(row) for row in rows]
+
+    def max_notification_id(self) -> int | None:
+        return self.head().position or None
+
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Any:
+        raise NotImplementedError("follow a SQLite store with select_notifications")
+
+
+class _Table:
+    """The statements of one projection's table; each takes many rows, so that few are needed."""
+
+    def __init__(self, projection: Projection) -> None:
+        self.name, self.key = projection.TABLE, list(projection.KEY)
+        self._columns = list(projection.COLUMNS)
+        self._version = self._columns.index("version") if "version" in self._columns else None
+        self._width = len(self.key) + len(self._columns)
+
+    @cache
+    def find(self, count: int) -> str:
+        """Selects the whole rows of `count` keys."""
+        keys = f"({', '.join(self.key)}) in ({_values(len(self.key), count)})"
+        return f"select * from {self.name} where {keys}"
+
+    @cache
+    def select(self, prefix: int) -> str:
+        """Selects whole rows by the first parts of their key."""
+        where = " and ".join(f"{column} = ?" for column in self.key[:prefix]) or "true"
+        return f"select * from {self.name} where {where} order by {', '.join(self.key)}"
+
+    @cache
+    def _insert(self, count: int) -> str:
+        return f"insert into {self.name} {_values(self._width, count)}"
+
+    @cache
+    def _update(self, count: int) -> str:
+        names = [*self.key, *self._columns, *(["before"] if self._version is not None else [])]
+        new = {name: f"new.column{place}" for place, name in enumerate(names, 1)}
+        renewed = ", ".join(f"{column} = {new[column]}" for column in self._columns)
+        same = [f"{self.name}.{column} = {new[column]}" for column in self.key]
+        if self._version is not None:
+            same.append(f"{self.name}.version = {new['before']}")
+        return (
+            f"update {self.name} set {renewed} from ({_values(len(names), count)}) as new"
+            f" where {' and '.join(same)}"
+        )
+
+    def write(self, connection: pysqlite3.Connection, rows: Mapping[Key, Any]) -> None:
+        """Inserts what was not there, updates what was; raises where it is not as it was read."""
+        inserts = [(*key, *after) for key, (before, after) in rows.items() if before is None]
+        updates = [
+            (*key, *after, *self._guard(before)) for key, (before, after) in rows.items() if before
+        ]
+        for chunk in _chunks(inserts):
+            connection.execute(self._insert(len(chunk)), _flat(chunk))
+        for chunk in _chunks(updates):
+            changed = connection.execute(self._update(len(chunk)), _flat(chunk)).rowcount
+            if changed != len(chunk):
+                raise persistence.IntegrityError(f"{self.name}: a row changed under this batch")
+
+    def _guard(self, before: Row) -> tuple[Any, ...]:
+        return () if self._version is None else (before[self._version],)
+
+
+def _chunks(rows: list[Any]) -> Iterator[list[Any]]:
+    """Cuts rows into lengths that are powers of two, so that few statements have to be prepared."""
+    start, left = 0, len(rows)
+    while left:
+        length = min(1 << (left.bit_length() - 1), MOST_ROWS)
+        yield rows[start : start + length]
+        start, left = start + length, left - length
+
+
+@cache
+def _values(width: int, count: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return f"values {', '.join([row] * count)}"
+
+
+def _flat(rows: Iterable[Sequence[Any]]) -> list[Any]:
+    return list(chain.from_iterable(rows))
+
+
+def _record(row: tuple[int, str, int, str, str, bytes]) -> Record:
+    position, stream, version, topic, state, hashed = row
+    return Record(stream, version, topic, state.encode(), position, hashed)
+
+
+def _statements(*scripts: str) -> Iterator[str]:
+    statement = ""
+    for line in "\n".join(scripts).splitlines():
+        statement += line + "\n"
+        if pysqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+_ERRORS = (
+    (pysqlite3.IntegrityError, persistence.IntegrityError),
+    (pysqlite3.OperationalError, persistence.OperationalError),
+    (pysqlite3.Error, persistence.PersistenceError),
+)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Gives the driver's errors the library's names, and a failed flush its own."""
+    try:
+        yield
+    except pysqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_FSYNC":
+            raise FlushFailed(str(error)) from error
+        for theirs, ours in _ERRORS:
+            if isinstance(error, theirs):
+                raise ours(str(error)) from error
+        raise

@@ -1,0 +1,150 @@
+"""The single writer: one thread takes all waiting commands together, decides them, commits once.
+
+Nothing is answered before its commit. A batch that meets another process's write is rolled back
+whole and its commands are decided again, one by one.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+from eventsourcing.persistence import IntegrityError, PersistenceError
+
+from ledger.refusals import Breakdown, Busy, OutcomeUnknown
+from ledger.store import FlushFailed
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+MOST_WAITING = 1024
+MOST_IN_A_BATCH = 256
+TRIES_ALONE = 3
+DEADLINE_S = 8.0
+"""Below the 10 s after which a caller sends again."""
+
+
+class _Call(Generic[C, R]):
+    __slots__ = ("command", "done", "outcome")
+
+    def __init__(self, command: C) -> None:
+        self.command = command
+        self.outcome: R | Exception = OutcomeUnknown("not decided")
+        self.done = threading.Lock()
+        self.done.acquire()
+
+
+class Writer(Generic[C, R]):
+    """Hands commands, many together, to `commit`, which makes their outcomes durable or raises."""
+
+    def __init__(
+        self,
+        commit: Callable[[Sequence[C]], Sequence[R | Exception]],
+        *,
+        most_waiting: int = MOST_WAITING,
+        deadline_s: float = DEADLINE_S,
+        on_defect: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        self._commit = commit
+        self._most_waiting = most_waiting
+        self._deadline_s = deadline_s
+        self._on_defect = on_defect
+        self._waiting: SimpleQueue[_Call[C, R] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, command: C) -> R:
+        """Returns the outcome once it is durable.
+
+        Raises the refusal it came to; Busy when the queue is full; OutcomeUnknown when the store
+        failed or the deadline passed: the same reference finds out.
+        """
+        if self._waiting.qsize() >= self._most_waiting:
+            raise Busy("too many commands are waiting")
+        call: _Call[C, R] = _Call(command)
+        self._waiting.put(call)
+        if not call.done.acquire(timeout=self._deadline_s):
+            raise OutcomeUnknown("not decided in time")
+        if isinstance(call.outcome, Exception):
+            raise call.outcome
+        return call.outcome
+
+    def close(self) -> None:
+        """Stops once everything that waits is answered."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            batch, closing = self._take()
+            self._settle(batch)
+            for call in batch:
+                call.done.release()
+
+    def _take(self) -> tuple[list[_Call[C, R]], bool]:
+        batch: list[_Call[C, R]] = []
+        call = self._waiting.get()
+        try:
+            while call is not None:
+                batch.append(call)
+                if len(batch) == MOST_IN_A_BATCH:
+                    return batch, False
+                call = self._waiting.get_nowait()
+        except Empty:
+            return batch, False
+        return batch, True
+
+    def _settle(self, batch: list[_Call[C, R]]) -> None:
+        try:
+            self._decide(batch)
+        except FlushFailed as failure:
+            _stop(failure)
+        except IntegrityError:
+            self._settle_alone(batch)
+        except PersistenceError as failure:
+            self._give_up(batch, failure)
+        except Exception as defect:  # noqa: BLE001  (one caller's defect must not stop the rest)
+            self._on_defect(defect)
+            self._settle_alone(batch)
+
+    def _decide(self, batch: list[_Call[C, R]]) -> None:
+        outcomes = self._commit([call.command for call in batch])
+        for call, outcome in zip(batch, outcomes, strict=True):
+            call.outcome = outcome
+
+    def _settle_alone(self, batch: list[_Call[C, R]]) -> None:
+        for call in batch:
+            for _ in range(TRIES_ALONE):
+                try:
+                    self._decide([call])
+                    break
+                except FlushFailed as failure:
+                    _stop(failure)
+                except IntegrityError as conflict:
+                    self._give_up([call], conflict)
+                except Exception as defect:  # noqa: BLE001  (one caller's defect must not stop the rest)
+                    self._give_up([call], defect)
+                    break
+
+    def _give_up(self, batch: list[_Call[C, R]], failure: Exception) -> None:
+        self._on_defect(failure)
+        for call in batch:
+            call.outcome = _unknown(failure)
+
+
+def _unknown(failure: Exception) -> Breakdown:
+    breakdown = OutcomeUnknown("ask again with the same reference")
+    breakdown.__cause__ = failure
+    return breakdown
+
+
+def _stop(failure: Exception) -> None:
+    """Ends the process: after a failed flush only recovery can tell what is on the disk."""
+    sys.stderr.write(
+        f"roundbook: the disk did not flush ({failure}); stopping, restart to recover\n"
+    )
+    sys.stderr.flush()
+    os._exit(70)
