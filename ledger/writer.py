@@ -71,6 +71,11 @@ class Writer(Generic[C, R]):
             raise call.outcome
         return call.outcome
 
+    @property
+    def alive(self) -> bool:
+        """Whether the writer's thread still runs."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Stops once everything that waits is answered."""
         self._waiting.put(None)

@@ -84,6 +84,11 @@ class Book:
         """
         return self._writer.submit(command)
 
+    @property
+    def writes(self) -> bool:
+        """Whether commands are being taken."""
+        return self._writer.alive
+
     def close(self) -> None:
         """Answers what waits, then closes the store."""
         self._writer.close()
@@ -91,10 +96,12 @@ class Book:
 
     # questions
 
-    def wallet(self, user: str, currency: str) -> Wallet | None:
-        """Returns a wallet as it is now."""
+    def wallet(self, user: str, currency: str) -> Wallet:
+        """Returns a wallet as it is now. Raises PlayerNotFound, WrongCurrency."""
         row = self.store.row("wallets", (user, currency))
-        return Wallet(user, currency, *row) if row else None
+        if row is None:
+            raise self._no_wallet(user, currency)
+        return Wallet(user, currency, *row)
 
     def wallets(self, user: str) -> list[Wallet]:
         """Returns a player's wallets, sorted by currency."""
@@ -110,8 +117,6 @@ class Book:
     def check(self, provider: str, user: str, currency: str, session: str) -> None:
         """Raises what a bet of this player in this session would be refused with."""
         found = self.wallet(user, currency)
-        if found is None:
-            raise self._no_wallet(user, currency)
         if self.store.row("reference_index", (provider, "session", session)):
             raise SessionInvalid("this session has expired", field="sessionId")
         if found.frozen:

@@ -3,12 +3,10 @@
 `provider` is the configured id of the provider whose credential was checked.
 """
 
-from typing import Literal
-
 import msgspec
 
 from ledger.money import Amount
-from ledger.operator.events import ReversedBy, Said
+from ledger.operator.events import ResultKind, ReversedBy, Said
 
 
 class ProviderCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +31,7 @@ class PlaceBet(ProviderCall, frozen=True, kw_only=True):
 class RecordResult(ProviderCall, frozen=True, kw_only=True):
     """Pay what a round won, zero included."""
 
-    kind: Literal["result", "bonus", "jackpot"]
+    kind: ResultKind
     currency: str
     round: str
     game: str

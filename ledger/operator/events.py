@@ -13,6 +13,7 @@ import msgspec
 CASHIER = "cashier"
 """Stands where a provider's id stands, for the operator's own deposits and withdrawals."""
 
+ResultKind = Literal["result", "bonus", "jackpot"]
 ReversedBy = Literal["cancel", "cancel-round", "refund"]
 
 
@@ -97,7 +98,7 @@ class ResultRecorded(MoneyMoved, frozen=True, kw_only=True):
 
     provider: str
     round: str
-    kind: Literal["result", "bonus", "jackpot"]
+    kind: ResultKind
     said: Said
 
 

@@ -1,0 +1,74 @@
+"""The HTTP side: it translates and decides nothing. `create_app` is where all parts meet."""
+
+from typing import Any
+
+from apiflask import APIFlask
+from flask_swagger_ui import get_swaggerui_blueprint
+from werkzeug.routing import UnicodeConverter
+
+from api import http, problems
+from api.admin import admin, bearer
+from api.operator.calls import KYREN_V1, LUCKY_MONACO_V4
+from api.operator.credentials import Partner
+from api.operator.wallet import wallet
+from api.ops import ops
+from api.reader import NotJson
+from api.settings import Settings
+from ledger.operator.book import Book
+from ledger.refusals import Breakdown, Refusal
+from ledger.store import Store, open_store
+from projections import IN_TRANSACTION
+
+DIALECTS = {"lucky-monaco-v4": ("/V4", LUCKY_MONACO_V4), "kyren-v1": ("/v1", KYREN_V1)}
+
+
+class PathId(UnicodeConverter):
+    """One part of a path: an id of 1 to 128 characters."""
+
+    def __init__(self, url_map: Any) -> None:
+        super().__init__(url_map, minlength=1, maxlength=128)
+
+
+def create_app(settings: Settings, store: Store | None = None) -> APIFlask:
+    """Returns the service as a WSGI application; it opens the settings' store unless one is given.
+
+    Raises StoreUnfit.
+    """
+    store = store or open_store(settings.store, IN_TRANSACTION)
+    book = Book(store, settings.house(), on_defect=http.log_defect)
+    app = APIFlask("api", title="Roundbook", version="0.1.0", docs_path=None)
+    app.request_class = http.StrictRequest
+    app.url_map.converters["path_id"] = PathId
+    app.extensions["book"] = book
+    if settings.server.log_requests:
+        http.log_requests(app)
+    for name, (prefix, calls) in DIALECTS.items():
+        app.register_blueprint(wallet(name, prefix, calls, _partners(settings, name), book))
+    auth = bearer(settings.admin.token, settings.auditor.token if settings.auditor else None)
+    providers = {p.id.casefold(): p.id for p in settings.provider}
+    app.register_blueprint(admin(book, auth, providers))
+    app.register_blueprint(ops(book))
+    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json"))
+    _handle_errors(app)
+    app.wsgi_app = http.AnyCase(app.wsgi_app, _wallet_paths())  # type: ignore[method-assign]
+    return app
+
+
+def _partners(settings: Settings, dialect: str) -> list[Partner]:
+    return [
+        Partner(p.id, p.member.encode(), [token.encode() for token in p.tokens])
+        for p in settings.provider
+        if p.dialect == dialect
+    ]
+
+
+def _wallet_paths() -> list[str]:
+    return [f"{prefix}/{call.path}" for prefix, calls in DIALECTS.values() for call in calls]
+
+
+def _handle_errors(app: APIFlask) -> None:
+    app.error_processor(problems.http_error)
+    app.register_error_handler(Refusal, problems.refused)
+    app.register_error_handler(Breakdown, problems.broken)
+    app.register_error_handler(NotJson, problems.not_json)
+    app.register_error_handler(Exception, problems.defect)

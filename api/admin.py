@@ -1,0 +1,214 @@
+"""The back office's JSON: wallets, cash in and out, rounds, and the events as they are stored."""
+
+from collections.abc import Callable, Mapping
+from hmac import compare_digest
+from typing import Any
+
+import msgspec
+from apiflask import APIBlueprint, HTTPTokenAuth, Schema, fields
+from flask import Response
+from marshmallow import validate
+
+from api.fields import Fields, Id, Money
+from api.http import json_response
+from ledger.money import to_text
+from ledger.operator import commands
+from ledger.operator.book import Book
+from ledger.operator.round import Round
+from ledger.operator.wallet import Wallet
+from ledger.refusals import NoSuchRound
+from ledger.store import Record
+
+MOST_EVENTS = 1000
+
+
+class Cash(Fields):
+    """Cash in or out; the reference makes a retry harmless."""
+
+    reference = Id(required=True)
+    amount = Money(required=True)
+
+
+class At(Schema):
+    at = fields.Integer(validate=validate.Range(min=1), metadata={"description": "version"})
+
+
+class Page(Schema):
+    after = fields.Integer(load_default=0, validate=validate.Range(min=0))
+    limit = fields.Integer(load_default=100, validate=validate.Range(min=1, max=MOST_EVENTS))
+
+
+def bearer(admin: str, auditor: str | None) -> HTTPTokenAuth:
+    """Returns who a bearer token is: the admin may do all, the auditor may read."""
+    auth = HTTPTokenAuth(scheme="Bearer", description="The admin's or the auditor's token")
+    known = [("admin", admin.encode())] + ([("auditor", auditor.encode())] if auditor else [])
+
+    @auth.verify_token  # type: ignore[untyped-decorator]
+    def role(token: str) -> str | None:
+        said = token.encode("utf-8", "replace")
+        matches = [name for name, secret in known if compare_digest(said, secret)]
+        return matches[0] if matches else None
+
+    @auth.get_user_roles  # type: ignore[untyped-decorator]
+    def roles(user: str) -> list[str]:
+        return ["admin", "auditor"] if user == "admin" else [user]
+
+    return auth
+
+
+def admin(book: Book, auth: HTTPTokenAuth, providers: Mapping[str, str]) -> APIBlueprint:
+    """Returns the back office's paths. `providers`: ids by their casefolded spelling."""
+    blueprint = APIBlueprint("admin", __name__, tag="back office", url_prefix="/api")
+    may_write = blueprint.auth_required(auth, roles=["admin"])
+    may_read = blueprint.auth_required(auth, roles=["auditor"])
+    path = "/wallets/<path_id:user>/<path_id:currency>"
+
+    @blueprint.put(path)
+    @may_write
+    @blueprint.doc(summary="Open a wallet, if it is not open", responses=[201])
+    def open_wallet(user: str, currency: str) -> Response:
+        outcome = book.submit(commands.OpenWallet(user=user, currency=currency))
+        return _wallet(book.wallet(user, currency), status=201 if outcome.recorded else 200)
+
+    @blueprint.get(path)
+    @may_read
+    @blueprint.doc(summary="A wallet as it is now")
+    def wallet(user: str, currency: str) -> Response:
+        return _wallet(book.wallet(user, currency))
+
+    def cash(kind: type[commands.Deposit | commands.Withdraw]) -> Callable[..., Response]:
+        def move(user: str, currency: str, json_data: dict[str, Any]) -> Response:
+            outcome = book.submit(kind(user=user, currency=currency, **json_data))
+            return json_response(
+                {
+                    "transactionId": outcome.transaction_id,
+                    "reference": json_data["reference"],
+                    "currency": currency,
+                    "cash": to_text(outcome.cash, outcome.scale),
+                }
+            )
+
+        move.__name__ = kind.__name__.lower()
+        return move
+
+    for kind, plural in ((commands.Deposit, "deposits"), (commands.Withdraw, "withdrawals")):
+        view = blueprint.input(Cash)(cash(kind))
+        view = blueprint.doc(summary=f"{kind.__doc__}".rstrip("."))(view)
+        blueprint.post(f"{path}/{plural}")(may_write(view))
+
+    def switch(kind: type[commands.Freeze | commands.Unfreeze]) -> Callable[..., Response]:
+        def turn(user: str, currency: str) -> Response:
+            book.submit(kind(user=user, currency=currency))
+            return _wallet(book.wallet(user, currency))
+
+        turn.__name__ = kind.__name__.lower()
+        return turn
+
+    for turned, verb in ((commands.Freeze, "freeze"), (commands.Unfreeze, "unfreeze")):
+        view = blueprint.doc(summary=f"{turned.__doc__}".rstrip("."))(switch(turned))
+        blueprint.post(f"{path}/{verb}")(may_write(view))
+
+    @blueprint.get("/rounds/<path_id:provider>/<path_id:round_id>")
+    @may_read
+    @blueprint.input(At, location="query")
+    @blueprint.doc(summary="A round as it is now, or as of one of its versions")
+    def round_(provider: str, round_id: str, query_data: dict[str, Any]) -> Response:
+        known = providers.get(provider.casefold(), provider)
+        found = book.round(known, round_id, at=query_data.get("at"))
+        if found is None:
+            raise NoSuchRound("no such round", field="roundId")
+        scale = book.house.scale(found.currency) if found.scale is None else found.scale
+        return json_response(_round(found, scale or 0))
+
+    @blueprint.get("/events")
+    @may_read
+    @blueprint.input(Page, location="query")
+    @blueprint.doc(summary="The events as they are stored, in their order")
+    def events(query_data: dict[str, int]) -> Response:
+        after, limit = query_data["after"], query_data["limit"]
+        found = book.store.records(after=after, limit=limit + 1)
+        page = found[:limit]
+        return json_response(
+            {
+                "events": [_event(record) for record in page],
+                "has_more": len(found) > limit,
+                "next": page[-1].id if page else after,
+            }
+        )
+
+    @blueprint.get("/head")
+    @may_read
+    @blueprint.doc(summary="The last event's position and hash")
+    def head() -> Response:
+        position, hashed = book.store.head()
+        return json_response({"position": position, "hash": hashed.hex()})
+
+    return blueprint
+
+
+def _wallet(found: Wallet, status: int = 200) -> Response:
+    body = {
+        "userId": found.user,
+        "currency": found.currency,
+        "cash": to_text(found.cash, found.scale),
+        "scale": found.scale,
+        "frozen": bool(found.frozen),
+        "version": found.version,
+    }
+    return json_response(body, status)
+
+
+def _round(found: Round, scale: int) -> dict[str, Any]:
+    return {
+        "providerId": found.provider,
+        "roundId": found.id,
+        "userId": found.user,
+        "currency": found.currency,
+        "gameId": found.game,
+        "status": found.status,
+        "version": found.version,
+        "openedAt": found.opened_at,
+        "staked": to_text(found.staked, scale),
+        "won": to_text(found.won, scale),
+        "reversed": to_text(found.reversed, scale),
+        "bets": [
+            {
+                "reference": bet.reference,
+                "stake": to_text(bet.stake, scale),
+                "status": "reversed" if bet.reversal else "settled" if found.results else "open",
+                "transactionId": bet.transaction_id,
+                "reversalTransactionId": bet.reversal,
+            }
+            for bet in found.bets.values()
+        ],
+        "results": [
+            {
+                "reference": result.reference,
+                "kind": result.kind,
+                "win": to_text(result.amount, scale),
+                "transactionId": result.transaction_id,
+            }
+            for result in found.results.values()
+        ],
+        "tombstones": list(found.tombstones),
+        "refused": list(found.refused),
+    }
+
+
+class _Timed(msgspec.Struct):
+    recorded_at: str
+
+
+_recorded_at = msgspec.json.Decoder(_Timed).decode
+
+
+def _event(record: Record) -> dict[str, Any]:
+    return {
+        "position": record.id,
+        "stream": record.originator_id,
+        "version": record.originator_version,
+        "topic": record.topic,
+        "recorded_at": _recorded_at(record.state).recorded_at,
+        "hash": record.hash.hex(),
+        "body": msgspec.Raw(record.state),
+    }

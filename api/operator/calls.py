@@ -1,0 +1,235 @@
+"""Every call of the wallet, from its fields to its answer. They translate; the book decides."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from api.fields import Fields
+from api.operator import answers, schemas
+from api.operator.answers import Answer
+from ledger.operator import commands
+from ledger.operator.book import Book, Outcome
+from ledger.operator.events import ResultKind, ReversedBy, Said
+from ledger.refusals import FieldMissing, PlayerNotFound
+
+
+class Asked(NamedTuple):
+    """A call that was read: the provider whose credential it carries, its fields, and the rest."""
+
+    provider: str
+    fields: dict[str, Any]
+    extra: dict[str, Any]
+
+    def said(self) -> Said:
+        """Returns what is kept with the event and never compared."""
+        found = self.fields.get
+        return Said(
+            uuid=self.fields["uuid"],
+            session=found("sessionId"),
+            game_name=found("gameName"),
+            provider_time=found("timestamp"),
+            details=found("roundDetails"),
+            extra=self.extra,
+        )
+
+
+class Call(NamedTuple):
+    """One path of a dialect. `text_error`: the error code is written as text (seed 003)."""
+
+    path: str
+    schema: Fields
+    answer: Callable[[Book, Asked], Answer]
+    text_error: bool = False
+    bare: "Call | None" = None
+    """What it is instead where the body names neither a session nor a round."""
+
+    def told_by(self, body: dict[str, Any]) -> "Call":
+        """Returns which of the calls that share this path a body is."""
+        if self.bare and _NAMES_ITS_ORIGIN.isdisjoint(key.casefold() for key in body):
+            return self.bare
+        return self
+
+
+_NAMES_ITS_ORIGIN = frozenset({"sessionid", "roundid"})
+
+
+def check(book: Book, asked: Asked) -> Answer:
+    fields = asked.fields
+    book.check(asked.provider, fields["userId"], fields["currency"], fields["sessionId"])
+    return answers.SUCCESS
+
+
+def balance(book: Book, asked: Asked) -> Answer:
+    wallets = book.wallets(asked.fields["userId"])
+    if not wallets:
+        raise PlayerNotFound("no such player", field="userId")
+    currency = asked.fields.get("currency")
+    if currency is None and len(wallets) > 1:
+        names = ", ".join(wallet.currency for wallet in wallets)
+        raise FieldMissing(f"is mandatory for a player with {names}", field="currency")
+    return answers.with_cash(book.wallet(asked.fields["userId"], currency or wallets[0].currency))
+
+
+def bet(book: Book, asked: Asked) -> Answer:
+    fields = asked.fields
+    outcome = book.submit(
+        commands.PlaceBet(
+            provider=asked.provider,
+            user=fields["userId"],
+            currency=fields["currency"],
+            round=fields["roundId"],
+            game=fields["gameId"],
+            session=fields["sessionId"],
+            reference=fields["reference"],
+            amount=fields["amount"],
+            said=asked.said(),
+        )
+    )
+    return answers.with_transaction(outcome)
+
+
+def result(book: Book, asked: Asked) -> Answer:
+    return _result(book, asked, "result")
+
+
+def bonus_win(book: Book, asked: Asked) -> Answer:
+    return _result(book, asked, "bonus")
+
+
+def jackpot_win(book: Book, asked: Asked) -> Answer:
+    return _result(book, asked, "jackpot")
+
+
+def promo_win(book: Book, asked: Asked) -> Answer:
+    fields = asked.fields
+    outcome = book.submit(
+        commands.PayPromo(
+            provider=asked.provider,
+            user=fields["userId"],
+            currency=fields["currency"],
+            campaign=fields["campaignId"],
+            campaign_type=fields["campaignType"],
+            reference=fields["reference"],
+            amount=fields["amount"],
+            said=asked.said(),
+        )
+    )
+    return answers.with_transaction(outcome)
+
+
+def end_round(book: Book, asked: Asked) -> Answer:
+    fields = asked.fields
+    outcome = book.submit(
+        commands.EndRound(
+            provider=asked.provider,
+            user=fields["userId"],
+            currency=fields["currency"],
+            round=fields["roundId"],
+            game=fields["gameId"],
+            said=asked.said(),
+        )
+    )
+    return answers.with_transaction(outcome)
+
+
+def cancel(book: Book, asked: Asked) -> Answer:
+    _reverse(book, asked, "cancel")
+    return answers.with_reference(asked.fields["reference"])
+
+
+def cancel_with_cash(book: Book, asked: Asked) -> Answer:
+    return answers.with_transaction(_reverse(book, asked, "cancel"))
+
+
+def refund(book: Book, asked: Asked) -> Answer:
+    return answers.refunded(_reverse(book, asked, "refund"))
+
+
+def cancel_round(book: Book, asked: Asked) -> Answer:
+    fields = asked.fields
+    book.submit(
+        commands.CancelRound(
+            provider=asked.provider,
+            user=fields["userId"],
+            currency=fields["currency"],
+            game=fields["gameId"],
+            reference=fields["reference"],
+            said=asked.said(),
+        )
+    )
+    return answers.with_reference(fields["reference"])
+
+
+def session_expired(book: Book, asked: Asked) -> Answer:
+    fields = asked.fields
+    book.submit(
+        commands.ExpireSession(
+            provider=asked.provider,
+            user=fields["userId"],
+            session=fields["sessionId"],
+            said=asked.said(),
+        )
+    )
+    return answers.SUCCESS
+
+
+def _result(book: Book, asked: Asked, kind: ResultKind) -> Answer:
+    fields = asked.fields
+    outcome = book.submit(
+        commands.RecordResult(
+            provider=asked.provider,
+            user=fields["userId"],
+            kind=kind,
+            currency=fields["currency"],
+            round=fields["roundId"],
+            game=fields["gameId"],
+            reference=fields["reference"],
+            amount=fields["amount"],
+            said=asked.said(),
+        )
+    )
+    return answers.with_transaction(outcome)
+
+
+def _reverse(book: Book, asked: Asked, by: ReversedBy) -> Outcome:
+    fields = asked.fields
+    return book.submit(
+        commands.ReverseBet(
+            provider=asked.provider,
+            user=fields["userId"],
+            by=by,
+            currency=fields["currency"],
+            round=fields.get("roundId"),
+            game=fields["gameId"],
+            reference=fields["reference"],
+            whole_round=by == "refund" and "roundId" in fields,
+            said=asked.said(),
+        )
+    )
+
+
+REFUND = Call("Cancel", schemas.Refund(), refund, text_error=True)
+
+FAMILY = (
+    Call("Check", schemas.Check(), check),
+    Call("Balance", schemas.Balance(), balance),
+    Call("Bet", schemas.Bet(), bet),
+    Call("Result", schemas.Result(), result),
+    Call("EndRound", schemas.EndRound(), end_round),
+    Call("Refund", schemas.RoundRefund(), refund, text_error=True),
+    Call("SessionExpired", schemas.SessionExpired(), session_expired),
+)
+"""What both dialects call alike."""
+
+LUCKY_MONACO_V4 = (
+    *FAMILY,
+    Call("Cancel", schemas.Cancel(), cancel, bare=REFUND),
+    Call("CancelRound", schemas.Cancel(), cancel_round),
+    Call("BonusWin", schemas.Result(), bonus_win),
+    Call("JackPotWin", schemas.Result(), jackpot_win),
+    Call("PromoWin", schemas.Promo(), promo_win),
+)
+
+KYREN_V1 = (
+    *FAMILY,
+    Call("Cancel", schemas.RoundCancel(), cancel_with_cash),
+)

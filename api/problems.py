@@ -1,0 +1,76 @@
+"""Errors as the back office reads them: problem+json (RFC 9457), with the code and the field."""
+
+from typing import Any
+
+from apiflask.exceptions import HTTPError
+from flask import Response, g
+
+from api.http import json_response, log_defect
+from api.reader import NotJson
+from ledger.refusals import Breakdown, Refusal
+
+STATUS = {
+    "not-enough-cash": 409,
+    "not-together": 409,
+    "reference-reused": 409,
+    "no-such-round": 404,
+    "player-not-found": 404,
+    "credential-wrong": 401,
+}
+"""By word; every other refusal is a 422."""
+
+_MIMETYPE = "application/problem+json"
+
+
+def problem(status: int, word: str, detail: str, **more: Any) -> Response:
+    """Returns an error as problem+json; its type is stable, its detail is for people."""
+    body = {
+        "type": f"urn:roundbook:{word}",
+        "title": word.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        **{key: value for key, value in more.items() if value is not None},
+    }
+    return json_response(body, status, mimetype=_MIMETYPE)
+
+
+def refused(refusal: Refusal) -> Response:
+    g.code = refusal.code
+    status = STATUS.get(refusal.word, 422)
+    return problem(status, refusal.word, str(refusal), code=refusal.code, field=refusal.field)
+
+
+def broken(breakdown: Breakdown) -> Response:
+    g.code = breakdown.code
+    response = problem(503, breakdown.word, str(breakdown), code=breakdown.code)
+    response.headers["Retry-After"] = "1"
+    return response
+
+
+def not_json(error: NotJson) -> Response:
+    return problem(400, "not-json", str(error), code=57, field="body")
+
+
+def http_error(error: HTTPError) -> Response:
+    """Returns what Flask or APIFlask refused before a view saw it."""
+    word = (error.message or "error").casefold().replace(" ", "-")
+    response = problem(error.status_code, word, _detail(error))
+    for name, value in dict(error.headers or {}).items():
+        response.headers[name] = value
+    return response
+
+
+def _detail(error: HTTPError) -> str:
+    """Returns the first fault by its field: `amount: Unknown field.`"""
+    detail: Any = error.detail
+    path = []
+    while isinstance(detail, dict) and detail:
+        key, detail = next(iter(detail.items()))
+        path.append(str(key))
+    text = detail[0] if isinstance(detail, list) and detail else error.message
+    return f"{path[-1]}: {text}" if path else str(text)
+
+
+def defect(error: Exception) -> Response:
+    log_defect(error)
+    return problem(500, "defect", "we failed; the log has it", code=998)

@@ -1,0 +1,88 @@
+"""The strict JSON reader that stands in front of every call.
+
+It keeps numbers as they were written, and refuses what other readers would silently change: two
+values under one key, text that is not UTF-8, lone surrogates, and nesting nobody needs.
+"""
+
+import json
+import re
+from typing import Any
+
+from ledger.refusals import Malformed
+
+MOST_BYTES = 64 * 1024
+DEEPEST = 8
+MOST_DIGITS = 18
+
+
+class NotJson(Exception):
+    """The body never became a call."""
+
+
+class Number(str):
+    """A JSON number that is no plain integer of up to 18 digits, as it was written."""
+
+    __slots__ = ()
+
+
+def read(body: bytes) -> dict[str, Any]:
+    """Returns the object a body holds.
+
+    Raises NotJson for anything that is no JSON object in UTF-8; Malformed for one that is nested too
+    deep, has two values under one key, or text that is no Unicode.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotJson("the body is not UTF-8") from None
+    _check_depth(text)
+    try:
+        found = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise NotJson(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+    if not isinstance(found, dict):
+        raise NotJson("the body is not a JSON object")
+    if "\\u" in text:
+        _check_unicode(found)
+    return found
+
+
+def _integer(literal: str) -> int | Number:
+    return int(literal) if len(literal) <= MOST_DIGITS else Number(literal)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for key, value in pairs:
+            if found[key] != value:
+                raise Malformed("is given twice with different values", field=key[:64])
+    return found
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=Number, parse_constant=Number
+)
+_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+
+
+def _check_depth(text: str) -> None:
+    if text.count("{") + text.count("[") <= DEEPEST:
+        return
+    depth = 0
+    for token in _BRACKET.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+        elif token[0] in "]}":
+            depth -= 1
+        if depth > DEEPEST:
+            raise Malformed(f"is nested deeper than {DEEPEST} levels", field="body")
+
+
+def _check_unicode(found: dict[str, Any]) -> None:
+    for key, value in found.items():
+        try:
+            json.dumps({key: value}, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            field = key.encode("ascii", "replace").decode()[:64]
+            raise Malformed("holds text that is no Unicode", field=field) from None
