@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields, missing
+from apiflask import Schema
+from marshmallow import fields, missing
 
 from api.reader import Number
 from ledger.money import Amount, read_number, read_text

@@ -29,7 +29,6 @@ def transaction_id(book: Book, command: Command) -> str:
 
 def cash(book: Book, *, user: str = controls.PLAYER, currency: str = controls.CURRENCY) -> str:
     wallet = book.wallet(user, currency)
-    assert wallet is not None
     return to_text(wallet.cash, wallet.scale)
 
 

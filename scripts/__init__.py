@@ -1,0 +1,1 @@
+"""What a person runs: the `roundbook` command, a verb a file."""

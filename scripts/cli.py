@@ -1,0 +1,33 @@
+"""The `roundbook` command."""
+
+import sys
+
+import click
+
+from api.settings import SettingsWrong
+from ledger.store import StoreUnfit
+from scripts.bench import bench
+from scripts.rebuild import rebuild
+from scripts.serve import serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="roundbook")
+def roundbook() -> None:
+    """An event-sourced ledger for casino game rounds.
+
+    Start with: roundbook serve
+    """
+
+
+for verb in (serve, rebuild, bench):
+    roundbook.add_command(verb)
+
+
+def main() -> None:
+    """Runs the command; what the user can mend is one sentence on standard error, exit 2."""
+    try:
+        roundbook()
+    except (SettingsWrong, StoreUnfit) as error:
+        click.echo(f"roundbook: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,127 @@
+"""`roundbook serve`: the service, one process, over HTTP."""
+
+import atexit
+import socket
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+
+from api import create_app
+from api.settings import Settings, SettingsWrong
+from ledger.money import read_text
+from ledger.operator.book import Book
+from ledger.operator.commands import Deposit, OpenWallet
+from ledger.store import open_store
+from projections import IN_TRANSACTION
+from scripts import options
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+DEMO_PLAYER, DEMO_CURRENCY, DEMO_CASH = "123456", "USD", "99899.99"
+
+
+@click.command()
+@options.config
+@click.option("--host", help="The address to listen on [default: 127.0.0.1].")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port [default: 8080].")
+@options.store
+def serve(config: Path | None, host: str | None, port: int | None, store: str | None) -> None:
+    """Start the service.
+
+    Without a configuration file it is a demo: loopback only, random tokens, player 123456 funded.
+
+    Example: roundbook serve --config roundbook.toml --port 8080
+    """
+    settings, demo = options.settings(config, host=host, port=port, store=store)
+    if demo and settings.server.host not in LOOPBACK:
+        raise SettingsWrong(
+            "server.host: the demo listens on loopback only; write a roundbook.toml"
+        )
+    _check_free(settings)
+    _prepare(settings, demo=demo)
+    click.echo(_welcome(settings, demo=demo))
+    server = Server(
+        "api:create_app",
+        address=settings.server.host,
+        port=settings.server.port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        workers=1,
+        blocking_threads=settings.server.threads,
+        log_level=LogLevels.error,
+    )
+    server.serve(target_loader=partial(_load, settings))
+
+
+def _load(settings: Settings, *_: Any, **__: Any) -> Any:
+    app = create_app(settings)
+    atexit.register(app.extensions["book"].close)
+    return app
+
+
+def _check_free(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.server.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.server.host, settings.server.port))
+        except OSError as error:
+            where = f"{settings.server.host}:{settings.server.port}"
+            raise SettingsWrong(
+                f"server.port: cannot listen on {where}: {error.strerror}"
+            ) from None
+
+
+def _prepare(settings: Settings, *, demo: bool) -> None:
+    """Opens the store once, so that what is wrong with it is said before the service starts."""
+    store = open_store(settings.store, IN_TRANSACTION)
+    if not demo:
+        store.close()
+        return
+    book = Book(store, settings.house())
+    book.submit(OpenWallet(user=DEMO_PLAYER, currency=DEMO_CURRENCY))
+    book.submit(
+        Deposit(
+            user=DEMO_PLAYER,
+            currency=DEMO_CURRENCY,
+            reference="demo-opening",
+            amount=read_text(DEMO_CASH),
+        )
+    )
+    book.close()
+
+
+def _welcome(settings: Settings, *, demo: bool) -> str:
+    url = f"http://{settings.server.host}:{settings.server.port}"
+    lines = [f"Roundbook on {url}   book {settings.store}   calls {url}/docs/"]
+    if demo:
+        lines += [
+            "",
+            "Demo: loopback only, new tokens at every start. Write a roundbook.toml to stay.",
+            "",
+        ]
+        lines += [
+            f"  {provider.id:<12} MEMB_ID={provider.member}  HASH={provider.tokens[0]}"
+            for provider in settings.provider
+        ]
+        lines += [f"  {'admin':<12} Authorization: Bearer {settings.admin.token}"]
+        if settings.auditor:
+            lines += [f"  {'auditor':<12} Authorization: Bearer {settings.auditor.token}"]
+        lines += ["", f"Player {DEMO_PLAYER} has {DEMO_CURRENCY}. A bet:", "", _curl(settings, url)]
+    return "\n".join([*lines, ""])
+
+
+def _curl(settings: Settings, url: str) -> str:
+    partner = settings.provider[0]
+    body = (
+        f'{{"providerId":"{partner.id}","userId":"{DEMO_PLAYER}","sessionId":"s1",'
+        f'"currency":"{DEMO_CURRENCY}","gameId":"Im_60_tumblefortune","gameName":"tumblefortune",'
+        '"roundId":"5103188801","reference":"585c1306f89c56f5ecfc2f5d","amount":"10.00",'
+        '"timestamp":"1700000000000","roundDetails":"spin","uuid":"4a5d375ac1311b04fba2ea66d067b8e5"}'
+    )
+    pair = f"MEMB_ID={partner.member}&HASH={partner.tokens[0]}"
+    return f"curl -s '{url}/V4/Bet?{pair}' -H 'Content-Type: application/json' -d '{body}'"
