@@ -32,7 +32,7 @@ def _load_json(incoming: Request, _: Any) -> Any:
 
 def json_response(body: Any, status: int = 200, *, mimetype: str = "application/json") -> Response:
     """Returns a value as JSON, keys in the order given."""
-    return Response(_encode(body), status, mimetype=mimetype)
+    return Response(_encode(body) + b"\n", status, mimetype=mimetype)
 
 
 class AnyCase:

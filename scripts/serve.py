@@ -97,31 +97,31 @@ def _prepare(settings: Settings, *, demo: bool) -> None:
 
 def _welcome(settings: Settings, *, demo: bool) -> str:
     url = f"http://{settings.server.host}:{settings.server.port}"
-    lines = [f"Roundbook on {url}   book {settings.store}   calls {url}/docs/"]
-    if demo:
-        lines += [
-            "",
-            "Demo: loopback only, new tokens at every start. Write a roundbook.toml to stay.",
-            "",
-        ]
-        lines += [
-            f"  {provider.id:<12} MEMB_ID={provider.member}  HASH={provider.tokens[0]}"
-            for provider in settings.provider
-        ]
-        lines += [f"  {'admin':<12} Authorization: Bearer {settings.admin.token}"]
-        if settings.auditor:
-            lines += [f"  {'auditor':<12} Authorization: Bearer {settings.auditor.token}"]
-        lines += ["", f"Player {DEMO_PLAYER} has {DEMO_CURRENCY}. A bet:", "", _curl(settings, url)]
-    return "\n".join([*lines, ""])
+    lines = [f"Roundbook on {url}   book: {settings.store}   calls: {url}/docs/", ""]
+    return "\n".join(lines + _demo_lines(settings, url)) if demo else lines[0]
 
 
-def _curl(settings: Settings, url: str) -> str:
-    partner = settings.provider[0]
-    body = (
-        f'{{"providerId":"{partner.id}","userId":"{DEMO_PLAYER}","sessionId":"s1",'
+def _demo_lines(settings: Settings, url: str) -> list[str]:
+    pairs = [f"MEMB_ID={p.member}&HASH={p.tokens[0]}" for p in settings.provider]
+    auditor = settings.auditor.token if settings.auditor else ""
+    return [
+        "Demo: loopback only, new tokens at every start. A roundbook.toml makes it yours.",
+        f"Player {DEMO_PLAYER} has a wallet in {DEMO_CURRENCY}. In another terminal:",
+        "",
+        f"export URL={url} LM='{pairs[0]}' KYREN='{pairs[1]}'"
+        f" ADMIN='Authorization: Bearer {settings.admin.token}'"
+        f" AUDITOR='Authorization: Bearer {auditor}'",
+        "",
+        f"curl -s '{url}/V4/Bet?{pairs[0]}' -d '{_bet(settings.provider[0].id)}'",
+        "",
+    ]
+
+
+def _bet(provider: str) -> str:
+    return (
+        f'{{"providerId":"{provider}","userId":"{DEMO_PLAYER}","sessionId":"s1",'
         f'"currency":"{DEMO_CURRENCY}","gameId":"Im_60_tumblefortune","gameName":"tumblefortune",'
-        '"roundId":"5103188801","reference":"585c1306f89c56f5ecfc2f5d","amount":"10.00",'
-        '"timestamp":"1700000000000","roundDetails":"spin","uuid":"4a5d375ac1311b04fba2ea66d067b8e5"}'
+        '"roundId":"5103188800","reference":"585c1306f89c56f5ecfc2f5c","amount":"10.00",'
+        '"timestamp":"1700000000000","roundDetails":"spin",'
+        '"uuid":"4a5d375ac1311b04fba2ea66d067b8e4"}'
     )
-    pair = f"MEMB_ID={partner.member}&HASH={partner.tokens[0]}"
-    return f"curl -s '{url}/V4/Bet?{pair}' -H 'Content-Type: application/json' -d '{body}'"
