@@ -31,3 +31,7 @@ def main() -> None:
     except (SettingsWrong, StoreUnfit) as error:
         click.echo(f"roundbook: {error}", err=True)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

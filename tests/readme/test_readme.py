@@ -1,0 +1,118 @@
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from api.settings import settle
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONSOLE = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+EXAMPLES = [
+    (command.strip(), answer.strip())
+    for block in CONSOLE
+    for command, answer in re.findall(
+        r"^\$ (.*?)(?:\n(\{.*?\})?\s*)(?=^\$ |\Z)", block, re.DOTALL | re.MULTILINE
+    )
+]
+WILD = "TRANSACTION"
+ID = r"[0-9a-f-]{36}"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_ready(url, server):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=1):
+                return
+        except OSError:
+            continue
+    pytest.fail("the demo did not get ready")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder, port = tmp_path_factory.mktemp("demo"), free_port()
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("ROUNDBOOK_")}
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "scripts.cli", "serve", "--port", str(port)],
+        cwd=folder,
+        env={**environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as server:
+        try:
+            exports = next(line for line in server.stdout if line.startswith("export"))
+            pasted = next(line for line in server.stdout if line.startswith("curl"))
+            wait_until_ready(f"http://127.0.0.1:{port}", server)
+            yield exports, pasted
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+def run(exports, command):
+    done = subprocess.run(
+        ["bash", "-ec", f"{exports}\n{command}"], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_the_readme_has_the_four_seeds_of_the_wallet_as_examples():
+    seeds = [command for command, answer in EXAMPLES if "Cancel?" in command or "Round?" in command]
+    assert len(seeds) == 4
+    assert len(EXAMPLES) == 11
+
+
+def test_every_example_of_the_tour_answers_what_the_readme_prints(demo):
+    exports, _ = demo
+    for command, printed in EXAMPLES:
+        answer = run(exports, command)
+        expected = re.escape(printed).replace(WILD, ID) if printed else r"\{\"(?!type).*\}"
+        assert re.fullmatch(expected, answer), command
+
+
+def test_the_curl_line_that_serve_prints_works_when_pasted(demo):
+    exports, pasted = demo
+    assert '"error":0' in run(exports, pasted)
+
+
+def test_the_python_example_runs_as_printed(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    shown = code.replace('book.wallet("42", "EUR").cash', 'print(book.wallet("42", "EUR").cash)')
+    done = subprocess.run(
+        [sys.executable, "-c", shown],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "2500\n"
+
+
+def test_the_links_of_the_readme_lead_to_files():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_configuration_of_the_readme_is_valid():
+    (text,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    settings = settle(tomllib.loads(text), {"ROUNDBOOK_ADMIN_SECRET": "x"})
+    assert [provider.id for provider in settings.provider] == ["LuckyMonaco", "Kyren"]
