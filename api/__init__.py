@@ -1,10 +1,7 @@
 """The HTTP side: it translates and decides nothing. `create_app` is where all parts meet."""
 
-from typing import Any
-
 from apiflask import APIFlask
 from flask_swagger_ui import get_swaggerui_blueprint
-from werkzeug.routing import UnicodeConverter
 
 from api import http, problems
 from api.admin import admin, bearer
@@ -22,11 +19,10 @@ from projections import IN_TRANSACTION
 DIALECTS = {"lucky-monaco-v4": ("/V4", LUCKY_MONACO_V4), "kyren-v1": ("/v1", KYREN_V1)}
 
 
-class PathId(UnicodeConverter):
-    """One part of a path: an id of 1 to 128 characters."""
-
-    def __init__(self, url_map: Any) -> None:
-        super().__init__(url_map, minlength=1, maxlength=128)
+PARTNER = {
+    name: {"type": "apiKey", "in": "query", "name": name, "description": "of the partner"}
+    for name in ("MEMB_ID", "HASH")
+}
 
 
 def create_app(settings: Settings, store: Store | None = None) -> APIFlask:
@@ -38,7 +34,7 @@ def create_app(settings: Settings, store: Store | None = None) -> APIFlask:
     book = Book(store, settings.house(), on_defect=http.log_defect)
     app = APIFlask("api", title="Roundbook", version="0.1.0", docs_path=None)
     app.request_class = http.StrictRequest
-    app.url_map.converters["path_id"] = PathId
+    app.security_schemes = PARTNER
     app.extensions["book"] = book
     if settings.server.log_requests:
         http.log_requests(app)

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 from apiflask import APIBlueprint, HTTPTokenAuth, Schema, fields
-from flask import Response
+from flask import Response, request
 from marshmallow import validate
 
-from api.fields import Fields, Id, Money
+from api.fields import Fields, Id, Money, check_id
 from api.http import json_response
 from ledger.money import to_text
 from ledger.operator import commands
@@ -59,9 +59,12 @@ def bearer(admin: str, auditor: str | None) -> HTTPTokenAuth:
 def admin(book: Book, auth: HTTPTokenAuth, providers: Mapping[str, str]) -> APIBlueprint:
     """Returns the back office's paths. `providers`: ids by their casefolded spelling."""
     blueprint = APIBlueprint("admin", __name__, tag="back office", url_prefix="/api")
+    blueprint.before_request(_check_path)
+    blueprint.after_request(_private)
+
     may_write = blueprint.auth_required(auth, roles=["admin"])
     may_read = blueprint.auth_required(auth, roles=["auditor"])
-    path = "/wallets/<path_id:user>/<path_id:currency>"
+    path = "/wallets/<user>/<currency>"
 
     @blueprint.put(path)
     @may_write
@@ -108,7 +111,7 @@ def admin(book: Book, auth: HTTPTokenAuth, providers: Mapping[str, str]) -> APIB
         view = blueprint.doc(summary=f"{turned.__doc__}".rstrip("."))(switch(turned))
         blueprint.post(f"{path}/{verb}")(may_write(view))
 
-    @blueprint.get("/rounds/<path_id:provider>/<path_id:round_id>")
+    @blueprint.get("/rounds/<provider>/<round_id>")
     @may_read
     @blueprint.input(At, location="query")
     @blueprint.doc(summary="A round as it is now, or as of one of its versions")
@@ -144,6 +147,20 @@ def admin(book: Book, auth: HTTPTokenAuth, providers: Mapping[str, str]) -> APIB
         return json_response({"position": position, "hash": hashed.hex()})
 
     return blueprint
+
+
+_FIELDS = {"user": "userId", "provider": "providerId", "round_id": "roundId"}
+
+
+def _check_path() -> None:
+    for variable, value in (request.view_args or {}).items():
+        check_id(value, _FIELDS.get(variable, variable))
+
+
+def _private(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
 
 
 def _wallet(found: Wallet, status: int = 200) -> Response:

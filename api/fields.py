@@ -7,13 +7,15 @@ from marshmallow import fields, missing
 
 from api.reader import Number
 from ledger.money import Amount, read_number, read_text
-from ledger.refusals import AmountInvalid, FieldMissing, Malformed, Refusal
+from ledger.refusals import AmountInvalid, FieldMissing, Malformed
 
 LONGEST_ID = 128
 
 
 class Field(fields.Field[Any]):
     """Raises refusals where marshmallow would collect messages: the first fault answers."""
+
+    name: str
 
     def deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
         if value is missing or value is None or value == "":
@@ -26,22 +28,23 @@ class Field(fields.Field[Any]):
         """Returns what a present value means. Raises a Refusal that names this field."""
         return value
 
-    def wrong(self, rule: str) -> Refusal:
-        """Returns the refusal of a malformed value."""
-        return Malformed(rule, field=self.name)
+
+def check_id(value: Any, field: str) -> str:
+    """Returns a string of 1 to 128 printable characters. Raises Malformed."""
+    if type(value) is not str:
+        raise Malformed("must be a string", field=field)
+    if not 0 < len(value) <= LONGEST_ID:
+        raise Malformed(f"must have 1 to {LONGEST_ID} characters", field=field)
+    if not value.isprintable():
+        raise Malformed("must hold printable characters only", field=field)
+    return value
 
 
 class Id(Field, fields.String):
     """A string of 1 to 128 printable characters, compared exactly."""
 
     def accept(self, value: Any) -> str:
-        if type(value) is not str:
-            raise self.wrong("must be a string")
-        if len(value) > LONGEST_ID:
-            raise self.wrong(f"must be at most {LONGEST_ID} characters")
-        if not value.isprintable():
-            raise self.wrong("must hold printable characters only")
-        return value
+        return check_id(value, self.name)
 
 
 class Moment(Field, fields.String):
@@ -50,7 +53,7 @@ class Moment(Field, fields.String):
     def accept(self, value: Any) -> str:
         text = str(value) if type(value) in (str, int, Number) else ""
         if not 0 < len(text) <= LONGEST_ID or not text.isprintable():
-            raise self.wrong("must be a time, as a string or a number")
+            raise Malformed("must be a time, as a string or a number", field=self.name)
         return text
 
 
@@ -72,7 +75,7 @@ class Anything(Field):
     """Any JSON value: kept, never reckoned with."""
 
     def accept(self, value: Any) -> Any:
-        return kept(value, self.name or "")
+        return kept(value, self.name)
 
 
 SECRET_NAMES = frozenset({"hash", "token", "memb_id", "password", "secret", "authorization"})

@@ -11,6 +11,16 @@ Answer = dict[str, Any]
 
 SUCCESS: Answer = {"error": 0, "description": "Success"}
 
+CASH: Answer = {**SUCCESS, "currency": "USD", "cash": "99899.99"}
+TRANSACTION: Answer = {**CASH, "transactionId": "fc136c65-2dd5-554c-8a94-009bce1aa78c"}
+REFERENCE: Answer = {**SUCCESS, "reference": "585c1306f89c56f5ecfc2f5d"}
+REFUNDED: Answer = {
+    "transactionId": "c39d8149-ab03-564c-bd5d-3da89d40b2d1",
+    "error": "0",
+    "description": "Success",
+}
+"""Examples, as the documents print them."""
+
 
 def with_cash(found: Outcome | Wallet) -> Answer:
     """Returns the wallet as it is now."""

@@ -38,6 +38,7 @@ class Call(NamedTuple):
     path: str
     schema: Fields
     answer: Callable[[Book, Asked], Answer]
+    example: Answer
     text_error: bool = False
     bare: "Call | None" = None
     """What it is instead where the body names neither a session nor a round."""
@@ -207,29 +208,29 @@ def _reverse(book: Book, asked: Asked, by: ReversedBy) -> Outcome:
     )
 
 
-REFUND = Call("Cancel", schemas.Refund(), refund, text_error=True)
+REFUND = Call("Cancel", schemas.Refund(), refund, answers.REFUNDED, text_error=True)
 
 FAMILY = (
-    Call("Check", schemas.Check(), check),
-    Call("Balance", schemas.Balance(), balance),
-    Call("Bet", schemas.Bet(), bet),
-    Call("Result", schemas.Result(), result),
-    Call("EndRound", schemas.EndRound(), end_round),
-    Call("Refund", schemas.RoundRefund(), refund, text_error=True),
-    Call("SessionExpired", schemas.SessionExpired(), session_expired),
+    Call("Check", schemas.Check(), check, answers.SUCCESS),
+    Call("Balance", schemas.Balance(), balance, answers.CASH),
+    Call("Bet", schemas.Bet(), bet, answers.TRANSACTION),
+    Call("Result", schemas.Result(), result, answers.TRANSACTION),
+    Call("EndRound", schemas.EndRound(), end_round, answers.TRANSACTION),
+    Call("Refund", schemas.RoundRefund(), refund, answers.REFUNDED, text_error=True),
+    Call("SessionExpired", schemas.SessionExpired(), session_expired, answers.SUCCESS),
 )
 """What both dialects call alike."""
 
 LUCKY_MONACO_V4 = (
     *FAMILY,
-    Call("Cancel", schemas.Cancel(), cancel, bare=REFUND),
-    Call("CancelRound", schemas.Cancel(), cancel_round),
-    Call("BonusWin", schemas.Result(), bonus_win),
-    Call("JackPotWin", schemas.Result(), jackpot_win),
-    Call("PromoWin", schemas.Promo(), promo_win),
+    Call("Cancel", schemas.Cancel(), cancel, answers.REFERENCE, bare=REFUND),
+    Call("CancelRound", schemas.Cancel(), cancel_round, answers.REFERENCE),
+    Call("BonusWin", schemas.Result(), bonus_win, answers.TRANSACTION),
+    Call("JackPotWin", schemas.Result(), jackpot_win, answers.TRANSACTION),
+    Call("PromoWin", schemas.Promo(), promo_win, answers.TRANSACTION),
 )
 
 KYREN_V1 = (
     *FAMILY,
-    Call("Cancel", schemas.RoundCancel(), cancel_with_cash),
+    Call("Cancel", schemas.RoundCancel(), cancel_with_cash, answers.TRANSACTION),
 )

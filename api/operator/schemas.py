@@ -1,10 +1,15 @@
 """What each call must and may carry. Source: contract.md, "Calls the operator's wallet answers"."""
 
+from marshmallow import INCLUDE
+
 from api.fields import Anything, Fields, Id, Moment, Money
 
 
 class Player(Fields):
-    """What every call says: whose money, for which provider."""
+    """What every call says: whose money, for which provider. Unknown fields are kept."""
+
+    class Meta:
+        unknown = INCLUDE
 
     providerId = Id(required=True)
     userId = Id(required=True)

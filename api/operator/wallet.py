@@ -16,6 +16,9 @@ from ledger.operator.book import Book
 from ledger.refusals import Breakdown, CredentialWrong, Malformed, OutcomeUnknown, Refusal
 
 
+JSON = "application/json"
+
+
 def wallet(
     dialect: str, prefix: str, calls: Sequence[Call], partners: Sequence[Partner], book: Book
 ) -> APIBlueprint:
@@ -23,7 +26,10 @@ def wallet(
     blueprint = APIBlueprint(dialect, __name__, tag=dialect, url_prefix=prefix)
     for call in calls:
         view = blueprint.input(call.schema, validation=False)(_view(call, book))
-        view = blueprint.doc(summary=call.path, security="partner")(view)
+        shown = {"description": "Answered", "content": {JSON: {"example": call.example}}}
+        view = blueprint.doc(
+            summary=call.path, security=[{"MEMB_ID": [], "HASH": []}], responses={200: shown}
+        )(view)
         blueprint.add_url_rule(f"/{call.path}", call.path, view, methods=["POST"])
 
     @blueprint.before_request
