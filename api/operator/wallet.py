@@ -15,7 +15,6 @@ from api.reader import NotJson
 from ledger.operator.book import Book
 from ledger.refusals import Breakdown, CredentialWrong, Malformed, OutcomeUnknown, Refusal
 
-
 JSON = "application/json"
 
 
@@ -26,7 +25,7 @@ def wallet(
     blueprint = APIBlueprint(dialect, __name__, tag=dialect, url_prefix=prefix)
     for call in calls:
         view = blueprint.input(call.schema, validation=False)(_view(call, book))
-        shown = {"description": "Answered", "content": {JSON: {"example": call.example}}}
+        shown: Any = {"description": "Answered", "content": {JSON: {"example": call.example}}}
         view = blueprint.doc(
             summary=call.path, security=[{"MEMB_ID": [], "HASH": []}], responses={200: shown}
         )(view)

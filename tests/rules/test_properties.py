@@ -162,7 +162,7 @@ def test_the_transaction_id_of_the_published_example_stays_for_ever() -> None:
 
 # random histories
 
-PLAYERS = st.sampled_from([controls.PLAYER] * 5 + [controls.OTHER_PLAYER])
+PLAYERS = st.sampled_from([controls.PLAYER] * 8 + [controls.OTHER_PLAYER, controls.STRANGER])
 CURRENCIES = st.sampled_from([controls.CURRENCY] * 7 + ["JPY"])
 GAMES = st.sampled_from([controls.GAME] * 9 + [controls.OTHER_GAME])
 PROVIDERS = st.sampled_from([controls.PROVIDER] * 9 + [controls.OTHER_PROVIDER])
