@@ -19,8 +19,9 @@ from projections import IN_TRANSACTION
 DIALECTS = {"lucky-monaco-v4": ("/V4", LUCKY_MONACO_V4), "kyren-v1": ("/v1", KYREN_V1)}
 
 
+DOCS = {"app_name": "Roundbook", "layout": "BaseLayout", "tryItOutEnabled": True}
 PARTNER = {
-    name: {"type": "apiKey", "in": "query", "name": name, "description": "of the partner"}
+    name: {"type": "apiKey", "in": "query", "name": name, "description": "The partner's"}
     for name in ("MEMB_ID", "HASH")
 }
 
@@ -44,7 +45,7 @@ def create_app(settings: Settings, store: Store | None = None) -> APIFlask:
     providers = {p.id.casefold(): p.id for p in settings.provider}
     app.register_blueprint(admin(book, auth, providers))
     app.register_blueprint(ops(book))
-    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json"))
+    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", DOCS))
     _handle_errors(app)
     app.wsgi_app = http.AnyCase(app.wsgi_app, _wallet_paths())  # type: ignore[method-assign]
     return app

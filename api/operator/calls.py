@@ -54,12 +54,14 @@ _NAMES_ITS_ORIGIN = frozenset({"sessionid", "roundid"})
 
 
 def check(book: Book, asked: Asked) -> Answer:
+    """Would a bet of this player be taken in this session?"""
     fields = asked.fields
     book.check(asked.provider, fields["userId"], fields["currency"], fields["sessionId"])
     return answers.SUCCESS
 
 
 def balance(book: Book, asked: Asked) -> Answer:
+    """The cash of a wallet, as it is now."""
     wallets = book.wallets(asked.fields["userId"])
     if not wallets:
         raise PlayerNotFound("no such player", field="userId")
@@ -71,6 +73,7 @@ def balance(book: Book, asked: Asked) -> Answer:
 
 
 def bet(book: Book, asked: Asked) -> Answer:
+    """Take a stake for a round."""
     fields = asked.fields
     outcome = book.submit(
         commands.PlaceBet(
@@ -89,18 +92,22 @@ def bet(book: Book, asked: Asked) -> Answer:
 
 
 def result(book: Book, asked: Asked) -> Answer:
+    """Pay what a round won, zero included."""
     return _result(book, asked, "result")
 
 
 def bonus_win(book: Book, asked: Asked) -> Answer:
+    """Pay a bonus to a round's player."""
     return _result(book, asked, "bonus")
 
 
 def jackpot_win(book: Book, asked: Asked) -> Answer:
+    """Pay a jackpot to a round's player."""
     return _result(book, asked, "jackpot")
 
 
 def promo_win(book: Book, asked: Asked) -> Answer:
+    """Pay a campaign's win, outside any round."""
     fields = asked.fields
     outcome = book.submit(
         commands.PayPromo(
@@ -118,6 +125,7 @@ def promo_win(book: Book, asked: Asked) -> Answer:
 
 
 def end_round(book: Book, asked: Asked) -> Answer:
+    """Close a round; no money moves."""
     fields = asked.fields
     outcome = book.submit(
         commands.EndRound(
@@ -133,19 +141,23 @@ def end_round(book: Book, asked: Asked) -> Answer:
 
 
 def cancel(book: Book, asked: Asked) -> Answer:
+    """Give a stake back (seed 002); without session and round it is a Refund (seed 003)."""
     _reverse(book, asked, "cancel")
     return answers.with_reference(asked.fields["reference"])
 
 
 def cancel_with_cash(book: Book, asked: Asked) -> Answer:
+    """Give a stake back (seed 004)."""
     return answers.with_transaction(_reverse(book, asked, "cancel"))
 
 
 def refund(book: Book, asked: Asked) -> Answer:
+    """Give a stake back; for an unknown reference every open stake of the round."""
     return answers.refunded(_reverse(book, asked, "refund"))
 
 
 def cancel_round(book: Book, asked: Asked) -> Answer:
+    """Give every open stake of the round that owns the reference back (seed 001)."""
     fields = asked.fields
     book.submit(
         commands.CancelRound(
@@ -161,6 +173,7 @@ def cancel_round(book: Book, asked: Asked) -> Answer:
 
 
 def session_expired(book: Book, asked: Asked) -> Answer:
+    """Take no more bets in a session; settles and cancels nothing."""
     fields = asked.fields
     book.submit(
         commands.ExpireSession(

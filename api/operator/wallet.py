@@ -27,7 +27,9 @@ def wallet(
         view = blueprint.input(call.schema, validation=False)(_view(call, book))
         shown: Any = {"description": "Answered", "content": {JSON: {"example": call.example}}}
         view = blueprint.doc(
-            summary=call.path, security=[{"MEMB_ID": [], "HASH": []}], responses={200: shown}
+            summary=(call.answer.__doc__ or "").rstrip("."),
+            security=[{"MEMB_ID": [], "HASH": []}],
+            responses={200: shown},
         )(view)
         blueprint.add_url_rule(f"/{call.path}", call.path, view, methods=["POST"])
 
