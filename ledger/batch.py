@@ -55,7 +55,11 @@ class Batch(Generic[S]):
         """Returns a stream's state, with what this batch has recorded."""
         found = self._states.get(stream)
         if found is None:
-            found = self._states[stream] = self._fold(self._store.stream(stream))
+            found = self._fold(self._store.stream(stream))
+            for (name, _), event in self._events.items():
+                if name == stream:
+                    found = self._evolve(found, event)
+            self._states[stream] = found
         return found
 
     def _fold(self, stored: Iterable[tuple[str, bytes]]) -> S:
@@ -70,6 +74,14 @@ class Batch(Generic[S]):
         if at not in self._rows:
             self._rows[at] = self._read[at] = self._store.row(table, key)
         return self._rows[at]
+
+    def any_row(self, table: str, prefix: Key) -> bool:
+        """Returns whether a table has a row whose key begins with `prefix`."""
+        read = (
+            name == table and key[: len(prefix)] == prefix and row is not None
+            for (name, key), row in self._rows.items()
+        )
+        return any(read) or bool(self._store.rows(table, prefix))
 
     def event(self, stream: str, version: int) -> Any:
         """Returns one event that is known to be there."""

@@ -1,13 +1,12 @@
 """Canonical example values, one name each, and small builders for the commands they appear in."""
 
-from projections import IN_TRANSACTION
-
 from ledger.money import read_text
 from ledger.operator import commands
 from ledger.operator.book import Book
 from ledger.operator.events import ReversedBy, Said
 from ledger.operator.house import House
 from ledger.store import open_store
+from projections import IN_TRANSACTION
 
 PROVIDER = "LuckyMonaco"
 OTHER_PROVIDER = "Kyren"

@@ -100,7 +100,7 @@ class Book:
         """Returns a wallet as it is now. Raises PlayerNotFound, WrongCurrency."""
         row = self.store.row("wallets", (user, currency))
         if row is None:
-            raise self._no_wallet(user, currency)
+            raise _no_wallet(currency, known=bool(self.wallets(user)))
         return Wallet(user, currency, *row)
 
     def wallets(self, user: str) -> list[Wallet]:
@@ -156,7 +156,7 @@ class Book:
         stream = name("round", bet.provider, bet.round)
         known = _stream_of(batch, bet.provider, "bet", bet.reference)
         if known is None:
-            purse = self._wallet(batch, bet.user, bet.currency)
+            purse = _wallet(batch, bet.user, bet.currency)
             terms = self._terms(batch, bet)
             return stream, round.place_bet(batch.state(stream), purse, bet, terms, batch.at)
         owner = batch.state(known)
@@ -169,7 +169,7 @@ class Book:
         if known:
             owner = batch.state(known)
             return known, round.repeat_result(owner, _owner(batch, owner), result)
-        purse = self._wallet(batch, result.user, result.currency)
+        purse = _wallet(batch, result.user, result.currency)
         stream = name("round", result.provider, result.round)
         state = batch.state(stream)
         if not state.version and _buried(batch, result):
@@ -182,16 +182,16 @@ class Book:
 
     def _pay_promo(self, batch: Batch[Round], promo: commands.PayPromo) -> Place:
         stream = name("promo", promo.provider, promo.reference)
-        purse = self._wallet(batch, promo.user, promo.currency)
         first = _first(batch, promo.provider, "promo", promo.reference)
         if first:
-            return stream, Decided([], wallet.repeat(purse, promo, first))
+            return stream, Decided([], wallet.repeat(promo, first))
+        purse = _wallet(batch, promo.user, promo.currency)
         paid = wallet.pay_promo(purse, promo, batch.at)
         return stream, Decided([paid], paid.transaction_id)
 
     def _expire_session(self, batch: Batch[Round], expiry: commands.ExpireSession) -> Place:
         stream = name("session", expiry.provider, expiry.session)
-        if not self.wallets(expiry.user):
+        if not batch.any_row("wallets", (expiry.user,)):
             raise PlayerNotFound("no such player", field="userId")
         first = _first(batch, expiry.provider, "session", expiry.session)
         if first and first.user != expiry.user:
@@ -220,7 +220,7 @@ class Book:
     def _reverse_unknown(self, batch: Batch[Round], call: commands.ReverseBet) -> Place:
         if call.round is None:
             stream = name("tombstone", call.provider, call.reference)
-            return stream, round.bury(Round(), call, batch.at)
+            return stream, round.bury(batch.state(stream), call, batch.at)
         stream = name("round", call.provider, call.round)
         state = batch.state(stream)
         buried = round.bury(state, call, batch.at)
@@ -233,20 +233,22 @@ class Book:
         known = _stream_of(batch, call.provider, "bet", call.reference) or _stream_of(
             batch, call.provider, "result", call.reference
         )
-        if known is None:
-            stream = name("tombstone", call.provider, call.reference)
-            return stream, round.bury(Round(), call, batch.at)
-        state = batch.state(known)
-        if not state.bets:
-            return known, round.bury(state, call, batch.at)
-        return known, self._whole_round(batch, state, call)
+        stream = known or name("tombstone", call.provider, call.reference)
+        state = batch.state(stream)
+        if not state.opened_at:
+            return stream, round.bury(state, call, batch.at)
+        cancelled = self._whole_round(batch, state, call)
+        if call.reference not in state.refused:
+            return stream, cancelled
+        buried = round.bury(state, call, batch.at)
+        return stream, Decided([*cancelled.events, *buried.events], buried.transaction_id)
 
     def _whole_round(
         self, batch: Batch[Round], state: Round, call: commands.ReverseBet | commands.CancelRound
     ) -> Decided:
         return round.reverse_round(
             state,
-            _owner(batch, state),
+            _owner(batch, state) if state.bets else None,
             call,
             batch.at,
             allow_completed=self.house.allow_cancel_completed,
@@ -264,43 +266,32 @@ class Book:
         return stream, Decided([wallet.open_wallet(command, scale=scale, at=batch.at)])
 
     def _deposit(self, batch: Batch[Round], command: commands.Deposit) -> Place:
-        purse = self._wallet(batch, command.user, command.currency)
         stream = name("wallet", command.user, command.currency)
         first = _first(batch, events.CASHIER, "deposit", command.reference)
         if first:
-            return stream, Decided([], wallet.repeat(purse, command, first))
+            return stream, Decided([], wallet.repeat(command, first))
+        purse = _wallet(batch, command.user, command.currency)
         made = wallet.deposit(purse, command, batch.at)
         return stream, Decided([made], made.transaction_id)
 
     def _withdraw(self, batch: Batch[Round], command: commands.Withdraw) -> Place:
-        purse = self._wallet(batch, command.user, command.currency)
         stream = name("wallet", command.user, command.currency)
         first = _first(batch, events.CASHIER, "withdrawal", command.reference)
         if first:
-            return stream, Decided([], wallet.repeat(purse, command, first))
+            return stream, Decided([], wallet.repeat(command, first))
+        purse = _wallet(batch, command.user, command.currency)
         made = wallet.withdraw(purse, command, batch.at)
         return stream, Decided([made], made.transaction_id)
 
     def _freeze(self, batch: Batch[Round], command: commands.Freeze) -> Place:
-        purse = self._wallet(batch, command.user, command.currency)
+        purse = _wallet(batch, command.user, command.currency)
         return name("wallet", purse.user, purse.currency), Decided(wallet.freeze(purse, batch.at))
 
     def _unfreeze(self, batch: Batch[Round], command: commands.Unfreeze) -> Place:
-        purse = self._wallet(batch, command.user, command.currency)
+        purse = _wallet(batch, command.user, command.currency)
         return name("wallet", purse.user, purse.currency), Decided(wallet.unfreeze(purse, batch.at))
 
     # what a decision needs to know
-
-    def _wallet(self, batch: Batch[Round], user: str, currency: str) -> Wallet:
-        row = batch.row("wallets", (user, currency))
-        if row is None:
-            raise self._no_wallet(user, currency)
-        return Wallet(user, currency, *row)
-
-    def _no_wallet(self, user: str, currency: str) -> Refusal:
-        if self.wallets(user):
-            return WrongCurrency(f"the player has no wallet in {currency}", field="currency")
-        return PlayerNotFound("no such player", field="userId")
 
     def _terms(self, batch: Batch[Round], bet: commands.PlaceBet) -> Terms:
         return Terms(
@@ -333,6 +324,19 @@ def _foreseen(
         wallets.add((command.user, command.currency))
         rounds.add((provider, round_id))
     return streams, {"reference_index": references, "wallets": wallets, "rounds": rounds}
+
+
+def _wallet(batch: Batch[Round], user: str, currency: str) -> Wallet:
+    row = batch.row("wallets", (user, currency))
+    if row is None:
+        raise _no_wallet(currency, known=batch.any_row("wallets", (user,)))
+    return Wallet(user, currency, *row)
+
+
+def _no_wallet(currency: str, *, known: bool) -> Refusal:
+    if known:
+        return WrongCurrency(f"the player has no wallet in {currency}", field="currency")
+    return PlayerNotFound("no such player", field="userId")
 
 
 def _stream_of(batch: Batch[Round], provider: str, kind: str, reference: str) -> str | None:

@@ -265,7 +265,7 @@ def record_result(state: Round, wallet: Wallet, result: commands.RecordResult, a
         transaction_id=transaction_id(result.provider, result.kind, result.reference),
         amount=win,
         said=result.said,
-        **wallet.move(win),
+        **wallet.pay_in(win),
     )
     return Decided([recorded], recorded.transaction_id)
 
@@ -318,7 +318,7 @@ def reverse_bet(
 
 def reverse_round(
     state: Round,
-    wallet: Wallet,
+    wallet: Wallet | None,
     call: commands.ReverseBet | commands.CancelRound,
     at: str,
     *,
@@ -366,7 +366,7 @@ def bury(state: Round, call: commands.ReverseBet | commands.CancelRound, at: str
 
 def _reverse(
     state: Round,
-    wallet: Wallet,
+    wallet: Wallet | None,
     bets: list[Bet],
     call: commands.ReverseBet | commands.CancelRound,
     by: events.ReversedBy,
@@ -381,6 +381,7 @@ def _reverse(
         raise Final("the round has a result and other open bets", field="reference")
     recorded: list[events.Event] = []
     for bet in bets:
+        assert wallet is not None
         win = 0 if others or bet is not bets[-1] else state.won
         reversal = REVERSED[by](
             recorded_at=at,
@@ -497,10 +498,12 @@ def _same_payload(
 ) -> None:
     if call.user != state.user:
         raise NotTogether("the reference belongs to another player", field="userId")
-    said = (call.round, call.game, call.currency, to_minor(call.amount, wallet.scale))
-    known = (state.id, state.game, state.currency, amount)
-    for field, new, old in zip(
-        ("roundId", "gameId", "currency", "amount"), said, known, strict=True
+    for field, new, old in (
+        ("roundId", call.round, state.id),
+        ("gameId", call.game, state.game),
+        ("currency", call.currency, state.currency),
     ):
         if new != old:
             raise ReferenceReused("differs from what this reference first said", field=field)
+    if to_minor(call.amount, wallet.scale) != amount:
+        raise ReferenceReused("differs from what this reference first said", field="amount")

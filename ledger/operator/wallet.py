@@ -24,16 +24,23 @@ class Wallet(msgspec.Struct, frozen=True):
         """Returns the wallet once the event has moved its money."""
         return msgspec.structs.replace(self, cash=event.cash_after, version=event.wallet_version)
 
+    def pay_in(self, amount: int) -> dict[str, Any]:
+        """Returns what an event that adds new money says of this wallet.
+
+        Raises AmountInvalid above what a wallet may hold.
+        """
+        if self.cash + amount > MOST_MINOR_UNITS:
+            raise AmountInvalid("would fill the wallet beyond its limit", field="amount")
+        return self.move(amount)
+
     def move(self, change: int) -> dict[str, Any]:
         """Returns what an event that moves `change` minor units says of this wallet.
 
-        Raises NotEnoughCash below zero, AmountInvalid above what a wallet may hold.
+        Raises NotEnoughCash below zero. A stake always goes back, even to a full wallet.
         """
         cash_after = self.cash + change
         if cash_after < 0:
             raise self.too_small()
-        if cash_after > MOST_MINOR_UNITS:
-            raise AmountInvalid("would fill the wallet beyond its limit", field="amount")
         return {**self.next(), "cash_before": self.cash, "cash_after": cash_after}
 
     def next(self) -> dict[str, Any]:
@@ -69,7 +76,7 @@ def deposit(wallet: Wallet, command: commands.Deposit, at: str) -> events.Deposi
         reference=command.reference,
         transaction_id=transaction_id(events.CASHIER, "deposit", command.reference),
         amount=amount,
-        **wallet.move(amount),
+        **wallet.pay_in(amount),
     )
 
 
@@ -86,9 +93,7 @@ def withdraw(wallet: Wallet, command: commands.Withdraw, at: str) -> events.With
 
 
 def repeat(
-    wallet: Wallet,
-    command: commands.Deposit | commands.Withdraw | commands.PayPromo,
-    first: events.MoneyMoved,
+    command: commands.Deposit | commands.Withdraw | commands.PayPromo, first: events.MoneyMoved
 ) -> str:
     """Returns the first transaction id of a reference that came again.
 
@@ -96,7 +101,7 @@ def repeat(
     """
     if first.user != command.user:
         raise NotTogether("the reference belongs to another player", field="reference")
-    if first.currency != command.currency or first.amount != to_minor(command.amount, wallet.scale):
+    if first.currency != command.currency or first.amount != to_minor(command.amount, first.scale):
         raise ReferenceReused("this reference was used for something else", field="reference")
     return first.transaction_id
 
@@ -113,7 +118,7 @@ def pay_promo(wallet: Wallet, promo: commands.PayPromo, at: str) -> events.Promo
         transaction_id=transaction_id(promo.provider, "promo", promo.reference),
         amount=amount,
         said=promo.said,
-        **wallet.move(amount),
+        **wallet.pay_in(amount),
     )
 
 

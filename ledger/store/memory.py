@@ -21,6 +21,7 @@ class MemoryStore(POPOApplicationRecorder, Store):
         self._tables: dict[str, dict[Key, Row]] = {p.TABLE: {} for p in projections}
         self._hashes: list[bytes] = []
         self._undo: list[tuple[str, Key, Row | None]] = []
+        self._in_transaction = False
 
     @property
     def projections(self) -> Sequence[Projection]:
@@ -36,11 +37,14 @@ class MemoryStore(POPOApplicationRecorder, Store):
         with self._database_lock:
             length = len(self._stored_events)
             self._undo.clear()
+            self._in_transaction = True
             try:
                 yield self.head()
             except BaseException:
                 self._roll_back(length)
                 raise
+            finally:
+                self._in_transaction = False
 
     def _roll_back(self, length: int) -> None:
         for event in self._stored_events[length:]:
@@ -57,13 +61,21 @@ class MemoryStore(POPOApplicationRecorder, Store):
     ) -> Sequence[int] | None:
         """Appends events and the rows they came to; all or nothing. Raises IntegrityError."""
         with self._database_lock:
-            positions = super().insert_events(stored_events)
-            for event in stored_events:
-                stream, version = str(event.originator_id), event.originator_version
-                last = self._hashes[-1] if self._hashes else GENESIS
-                self._hashes.append(link(last, stream, version, event.topic, event.state))
-            self.write(changes or {})
-            return positions
+            if self._in_transaction:
+                return self._append(stored_events, changes or {})
+            with self.transaction():
+                return self._append(stored_events, changes or {})
+
+    def _append(
+        self, stored_events: Sequence[StoredEvent], changes: Changes
+    ) -> Sequence[int] | None:
+        positions = super().insert_events(stored_events)
+        for event in stored_events:
+            stream, version = str(event.originator_id), event.originator_version
+            last = self._hashes[-1] if self._hashes else GENESIS
+            self._hashes.append(link(last, stream, version, event.topic, event.state))
+        self.write(changes)
+        return positions
 
     def clear(self, table: str) -> None:
         for key in list(self._tables[table]):
@@ -84,7 +96,8 @@ class MemoryStore(POPOApplicationRecorder, Store):
             return Head(len(self._hashes), self._hashes[-1]) if self._hashes else Head()
 
     def streams(self, names: Collection[str]) -> Mapping[str, Sequence[tuple[str, bytes]]]:
-        return {name: self.stream(name) for name in names}
+        found = {name: self.stream(name) for name in names}
+        return {name: events for name, events in found.items() if events}
 
     def stream(self, name: str, *, upto: int | None = None) -> Sequence[tuple[str, bytes]]:
         return [(event.topic, event.state) for event in self.select_events(name, lte=upto)]

@@ -324,9 +324,18 @@ def test_a_bet_in_another_session_of_the_player_is_taken(book: Book) -> None:
     assert code(book, controls.place_bet(session=controls.OTHER_SESSION)) == 0
 
 
-def test_another_providers_session_of_the_same_name_is_not_expired(book: Book) -> None:
-    book.submit(controls.expire_session(provider=controls.OTHER_PROVIDER))
-    assert code(book, controls.place_bet()) == 0
+@pytest.mark.parametrize(
+    ("expired", "bets"),
+    [
+        (controls.OTHER_PROVIDER, controls.PROVIDER),
+        (controls.PROVIDER, controls.OTHER_PROVIDER),
+    ],
+)
+def test_another_providers_session_of_the_same_name_is_not_expired(
+    book: Book, expired: str, bets: str
+) -> None:
+    book.submit(controls.expire_session(provider=expired))
+    assert code(book, controls.place_bet(provider=bets)) == 0
 
 
 def test_a_bet_of_a_frozen_player_is_56_until_unfrozen(book: Book) -> None:

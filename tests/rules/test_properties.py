@@ -93,11 +93,10 @@ def test_what_is_read_is_what_is_written_or_it_is_refused(text: str) -> None:
     for read in (money.read_text, money.read_number):
         try:
             amount = read(text)
-        except AmountInvalid as refusal:
-            assert refusal.code == 59
-        else:
-            assert text.isascii()
-            assert Fraction(amount.digits, 10**amount.places) == Fraction(Decimal(text))
+        except AmountInvalid:
+            continue
+        assert text.isascii()
+        assert Fraction(amount.digits, 10**amount.places) == Fraction(Decimal(text))
 
 
 @pytest.mark.parametrize("text", NOT_AMOUNTS)
@@ -211,6 +210,7 @@ commands = st.one_of(
     back_office,
 )
 histories = st.lists(commands, max_size=40)
+many_histories = settings(max_examples=250)
 houses = st.sampled_from([House(), House(allow_cancel_completed=True)])
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -242,6 +242,7 @@ def in_one_batch(book: Book, batch: Sequence[Any]) -> list[tuple[int, str, str]]
     ]
 
 
+@many_histories
 @given(houses, histories)
 def test_replaying_a_history_from_nothing_gives_the_tables(
     house: House, history: list[Any]
@@ -252,6 +253,7 @@ def test_replaying_a_history_from_nothing_gives_the_tables(
         assert tables(book) == auditor.derive(book.store.records(after=0, limit=EVERYTHING))
 
 
+@many_histories
 @given(houses, histories)
 def test_a_wallets_events_count_from_1_and_each_begins_where_the_last_ended(
     house: House, history: list[Any]
@@ -279,6 +281,7 @@ def test_a_wallets_events_count_from_1_and_each_begins_where_the_last_ended(
                 assert body["cash_after"] >= 0
 
 
+@many_histories
 @given(houses, histories)
 def test_a_bet_is_taken_once_reversed_once_and_never_after_its_tombstone(
     house: House, history: list[Any]
@@ -307,6 +310,7 @@ def test_a_bet_is_taken_once_reversed_once_and_never_after_its_tombstone(
                     buried.add(key)
 
 
+@many_histories
 @given(houses, histories)
 def test_asked_again_at_once_every_command_gets_its_answer_and_records_nothing(
     house: House, history: list[Any]
@@ -328,6 +332,7 @@ def test_what_is_refused_moves_no_money(house: House, history: list[Any]) -> Non
                 assert book.store.rows("wallets") == before
 
 
+@many_histories
 @given(houses, st.lists(st.lists(commands, min_size=1, max_size=8), max_size=6))
 def test_commands_decided_in_batches_are_answered_as_one_by_one(
     house: House, batches: list[list[Any]]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from ledger import names
 from ledger.money import read_number
 from ledger.operator import events
 from ledger.operator.book import Book
@@ -86,6 +87,17 @@ def test_again_by_either_call_the_answer_is_the_same_and_nothing_is_given_back(
     assert (again.cash, again.recorded) == (10000000, False)
 
 
+@by_every_call
+@pytest.mark.parametrize("before", [[], [controls.place_bet()]], ids=["tombstone", "bet"])
+def test_a_reversals_id_follows_from_the_reference_alone(
+    book: Book, call: Any, before: list[Any]
+) -> None:
+    for command in before:
+        book.submit(command)
+    expected = names.transaction_id(controls.PROVIDER, "reversal", controls.REFERENCE)
+    assert transaction_id(book, call) == expected
+
+
 def test_a_reversal_has_another_id_than_its_bet(book: Book) -> None:
     bet = transaction_id(book, controls.place_bet())
     assert transaction_id(book, controls.cancel()) != bet
@@ -141,8 +153,9 @@ def test_a_tombstone_is_recorded_once_and_answers_the_same_id(
     book: Book, first: Any, second: Any
 ) -> None:
     first_id = transaction_id(book, first)
-    with nothing_recorded(book):
+    with no_money_moved(book):
         assert transaction_id(book, second) == first_id
+    assert topics(book).count("TombstoneRecorded") == 1
 
 
 @by_every_call

@@ -1,0 +1,552 @@
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pysqlite3
+import pytest
+from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
+from msgspec.structs import replace
+
+from ledger.operator.book import Book, Outcome
+from ledger.operator.events import Said
+from ledger.refusals import Busy, Final, NotEnoughCash, OutcomeUnknown, Refusal, WrongCurrency
+from ledger.store import Store
+from ledger.store.chain import Head
+from ledger.store.memory import MemoryStore
+from ledger.store.sqlite import SQLiteStore
+from ledger.writer import MOST_IN_A_BATCH, Writer
+from projections import IN_TRANSACTION
+from tests import auditor, controls
+from tests.questions import EVERYTHING, cash, code, nothing_recorded, tables, topics
+
+AT_ONCE_S = 0.01
+
+
+class Gate:
+    """A commit that answers each number with its double, once it is let through."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.open = threading.Event()
+        self.batches: list[list[int]] = []
+
+    def commit(self, batch: Sequence[int]) -> Sequence[int | Exception]:
+        if batch:
+            self.batches.append(list(batch))
+        self.entered.set()
+        assert self.open.wait(10)
+        return [number * 2 for number in batch]
+
+
+@contextmanager
+def waiting(writer: Writer[Any, Any], gate: Gate, *commands: Any) -> Iterator[None]:
+    """One command is being committed and the others wait behind it, in order."""
+    for command in commands:
+        with pytest.raises(OutcomeUnknown):
+            writer.submit(command)
+        assert gate.entered.wait(10)
+    try:
+        yield
+    finally:
+        gate.open.set()
+        writer.close()
+
+
+# the queue
+
+
+def test_a_full_queue_answers_busy_at_once_and_records_nothing() -> None:
+    gate = Gate()
+    writer = Writer(gate.commit, most_waiting=2, deadline_s=AT_ONCE_S)
+    with waiting(writer, gate, 1, 2, 3):
+        for _ in range(3):
+            with pytest.raises(Busy) as busy:
+                writer.submit(4)
+    assert busy.value.code == 998
+    assert gate.batches == [[1], [2, 3]]
+
+
+def test_the_queue_takes_commands_again_when_it_has_room() -> None:
+    gate = Gate()
+    gate.open.set()
+    writer = Writer(gate.commit, most_waiting=1)
+    assert [writer.submit(number) for number in range(20)] == [n * 2 for n in range(20)]
+    writer.close()
+
+
+def test_a_deadline_that_passes_is_an_outcome_unknown_and_the_command_is_still_decided() -> None:
+    gate = Gate()
+    writer = Writer(gate.commit, deadline_s=AT_ONCE_S)
+    with waiting(writer, gate, 1):
+        pass
+    assert gate.batches == [[1]]
+
+
+def test_what_waits_together_is_committed_together_in_order() -> None:
+    gate = Gate()
+    writer = Writer(gate.commit, deadline_s=0.0001)
+    with waiting(writer, gate, *range(MOST_IN_A_BATCH + 3)):
+        pass
+    sizes = [len(batch) for batch in gate.batches]
+    assert sizes == [1, MOST_IN_A_BATCH, 2]
+    assert [n for batch in gate.batches for n in batch] == list(range(MOST_IN_A_BATCH + 3))
+
+
+def test_closing_decides_everything_that_waits() -> None:
+    gate = Gate()
+    writer = Writer(gate.commit, deadline_s=AT_ONCE_S)
+    with waiting(writer, gate, 1, 2, 3):
+        pass
+    assert [n for batch in gate.batches for n in batch] == [1, 2, 3]
+    assert not writer.alive
+
+
+def test_many_callers_each_get_their_own_answer() -> None:
+    gate = Gate()
+    gate.open.set()
+    writer = Writer(gate.commit)
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(writer.submit, range(500))) == [n * 2 for n in range(500)]
+    writer.close()
+
+
+def test_after_an_unknown_outcome_the_same_reference_finds_out(book: Book) -> None:
+    writer: Writer[Any, Outcome] = Writer(book._commit, deadline_s=AT_ONCE_S)
+    with book.store.transaction(), pytest.raises(OutcomeUnknown) as unknown:
+        writer.submit(controls.place_bet())
+    assert unknown.value.code == 998
+    writer.close()
+    with nothing_recorded(book):
+        assert not book.submit(controls.place_bet()).recorded
+    assert cash(book) == controls.CASH_AFTER_BET
+
+
+# many at once
+
+
+def test_one_reference_submitted_by_many_threads_has_one_effect(book: Book) -> None:
+    bets = [controls.place_bet(uuid=str(n)) for n in range(48)]
+    outcomes = submit_together(book, bets)
+    assert len({outcome.transaction_id for outcome in outcomes}) == 1
+    assert sorted(outcome.recorded for outcome in outcomes) == [False] * 47 + [True]
+    assert {outcome.cash for outcome in outcomes} == {9989999}
+    assert topics(book).count("BetPlaced") == 1
+
+
+def test_reversals_of_one_bet_by_many_threads_give_back_once(book: Book) -> None:
+    book.submit(controls.place_bet())
+    calls = [controls.cancel(uuid=str(n)) for n in range(16)]
+    calls += [controls.refund(uuid=str(n)) for n in range(16)]
+    calls += [controls.cancel_round(uuid=str(n)) for n in range(16)]
+    outcomes = submit_together(book, calls)
+    assert len({outcome.transaction_id for outcome in outcomes}) == 1
+    assert cash(book) == controls.OPENING_CASH
+    assert sum(topic in {"BetCancelled", "BetRefunded"} for topic in topics(book)) == 1
+
+
+def test_a_race_of_reversals_and_results_has_exactly_one_effect_a_round(book: Book) -> None:
+    rounds = [str(n) for n in range(12)]
+    for each in rounds:
+        book.submit(controls.place_bet(reference=each, round_id=each, amount="1.00"))
+    racing = [
+        call
+        for each in rounds
+        for call in (
+            controls.cancel(reference=each),
+            controls.result(reference=each, round_id=each, amount="1.00"),
+            controls.refund(reference=each),
+        )
+    ]
+    answers = submit_together(book, racing)
+    for place in range(0, len(racing), 3):
+        cancelled, paid, refunded = (not isinstance(a, Refusal) for a in answers[place : place + 3])
+        assert cancelled == refunded != paid
+    assert cash(book) == controls.OPENING_CASH
+
+
+def test_bets_that_the_cash_does_not_all_cover_never_overdraw_it(book: Book) -> None:
+    bets = [
+        controls.place_bet(reference=str(n), round_id=str(n), amount="30000.00") for n in range(12)
+    ]
+    answers = submit_together(book, bets)
+    assert sum(isinstance(answer, NotEnoughCash) for answer in answers) == 9
+    assert cash(book) == "10000.00"
+
+
+def submit_together(book: Book, commands: Sequence[Any]) -> list[Any]:
+    together = threading.Barrier(len(commands))
+
+    def submit(command: Any) -> Outcome | Refusal:
+        together.wait()
+        try:
+            return book.submit(command)
+        except Refusal as refusal:
+            return refusal
+
+    with ThreadPoolExecutor(len(commands)) as pool:
+        return list(pool.map(submit, commands))
+
+
+# inside one batch, later commands see what earlier ones decided
+
+
+def test_one_reference_twice_in_a_batch_has_one_effect(book: Book) -> None:
+    bet, again = controls.place_bet(), controls.place_bet(uuid=controls.OTHER_UUID)
+    first, second = book._commit([bet, again])
+    assert first.transaction_id == second.transaction_id
+    assert (first.recorded, second.recorded) == (True, False)
+    assert topics(book).count("BetPlaced") == 1
+
+
+def test_a_batch_may_hold_a_whole_round(book: Book) -> None:
+    bet, result, cancelled, end = book._commit(
+        [controls.place_bet(), controls.result(), controls.cancel(), controls.end_round()]
+    )
+    assert (bet.cash, result.cash, end.cash) == (9989999, 10014999, 10014999)
+    assert isinstance(cancelled, Final)
+
+
+def test_in_a_batch_a_reference_reused_for_something_else_is_57(book: Book) -> None:
+    _, refused = book._commit([controls.place_bet(), controls.place_bet(amount="1.00")])
+    assert refused.code == 57
+
+
+@pytest.mark.parametrize("round_id", [None, controls.ROUND])
+def test_a_tombstone_twice_in_a_batch_is_recorded_once(book: Book, round_id: str | None) -> None:
+    call = controls.cancel(round_id=round_id)
+    first, second = book._commit([call, call])
+    assert first.transaction_id == second.transaction_id
+    assert topics(book).count("TombstoneRecorded") == 1
+
+
+@pytest.mark.parametrize("round_id", [None, controls.ROUND])
+def test_a_bet_in_the_batch_of_its_tombstone_is_999(book: Book, round_id: str | None) -> None:
+    call = controls.cancel(round_id=round_id)
+    _, late, later = book._commit([call, controls.place_bet(), controls.place_bet()])
+    assert (late.code, later.code) == (999, 999)
+    assert topics(book).count("LateBetRefused") == 1
+
+
+@pytest.mark.parametrize("round_id", [None, controls.ROUND])
+def test_a_result_in_the_batch_of_its_bets_tombstone_is_999(
+    book: Book, round_id: str | None
+) -> None:
+    result = controls.result(reference=controls.REFERENCE)
+    _, refused = book._commit([controls.cancel(round_id=round_id), result])
+    assert refused.code == 999
+
+
+def test_a_wallet_opened_in_a_batch_is_known_to_the_rest_of_it(book: Book) -> None:
+    stranger = {"user": controls.STRANGER}
+    opened, other_currency, expired = book._commit(
+        [
+            controls.open_wallet(**stranger),
+            controls.place_bet(**stranger, currency=controls.OTHER_CURRENCY),
+            controls.expire_session(**stranger),
+        ]
+    )
+    assert isinstance(opened, Outcome)
+    assert isinstance(other_currency, WrongCurrency)
+    assert isinstance(expired, Outcome)
+
+
+def test_a_refusal_in_a_batch_leaves_the_others_alone(book: Book) -> None:
+    first, refused, second = book._commit(
+        [
+            controls.place_bet(amount="1.00"),
+            controls.place_bet(reference="x", currency=controls.OTHER_CURRENCY),
+            controls.place_bet(reference="y", amount="1.00"),
+        ]
+    )
+    assert (first.recorded, refused.code, second.recorded) == (True, 52, True)
+    assert cash(book) == "99998.00"
+
+
+# a defect in one command
+
+
+def unencodable(reference: str) -> Any:
+    bet = controls.place_bet(reference=reference, round_id=reference)
+    return replace(bet, said=Said(uuid=controls.UUID, details=object()))
+
+
+def test_a_defect_in_one_command_of_a_batch_does_not_hurt_the_others(book: Book) -> None:
+    defects: list[Exception] = []
+    gate = Gate()
+
+    def commit(batch: Sequence[Any]) -> Sequence[Any]:
+        gate.commit([0] * len(batch))
+        return book._commit(batch)
+
+    writer: Writer[Any, Outcome] = Writer(commit, deadline_s=AT_ONCE_S, on_defect=defects.append)
+    bets = [controls.place_bet(reference=n, round_id=n, amount="1.00") for n in "abc"]
+    with waiting(writer, gate, bets[0], bets[1], unencodable("bad"), bets[2]):
+        pass
+    assert [len(batch) for batch in gate.batches] == [1, 3, 1, 1, 1]
+    assert [type(defect) for defect in defects] == [TypeError, TypeError]
+    assert cash(book) == "99997.00"
+    with nothing_recorded(book):
+        assert [code(book, bet) for bet in bets] == [0, 0, 0]
+    assert book.round(controls.PROVIDER, "bad") is None
+
+
+def test_a_defect_is_an_outcome_unknown_that_carries_its_cause(store_url: str) -> None:
+    defects: list[Exception] = []
+    book = controls.new_book(store_url)
+    book.close()
+    store = reopened(store_url)
+    book = Book(store, on_defect=defects.append)
+    controls.fund(book)
+    with nothing_recorded(book), pytest.raises(OutcomeUnknown) as unknown:
+        book.submit(unencodable("bad"))
+    assert isinstance(unknown.value.__cause__, TypeError)
+    assert defects
+    assert code(book, controls.place_bet()) == 0
+    book.close()
+
+
+def reopened(store_url: str) -> Store:
+    return store_class(store_url)(*store_path(store_url), IN_TRANSACTION)
+
+
+# another writer: the batch conflicts, and is decided again
+
+
+def store_class(store_url: str) -> type[Any]:
+    return MemoryStore if store_url.startswith("memory") else SQLiteStore
+
+
+def store_path(store_url: str) -> tuple[str, ...]:
+    path = store_url.partition(":///")[2]
+    return (path,) if path else ()
+
+
+def raced(store_class: type[Any]) -> type[Any]:
+    class Raced(store_class):
+        """Decides without a lock, as several processes do, and lets a rival write before it inserts."""
+
+        rival: Callable[[], object] | None = None
+
+        @contextmanager
+        def transaction(self) -> Iterator[Head]:
+            yield self.head()
+
+        def insert_events(
+            self, stored_events: Sequence[StoredEvent], *, changes: Any = None, **_: Any
+        ) -> Any:
+            if self.rival:
+                self.rival()
+            with super().transaction():
+                return super().insert_events(stored_events, changes=changes)
+
+    return Raced
+
+
+class Race:
+    """Two books on one store; `rival` writes each time the other book has decided and not yet inserted."""
+
+    def __init__(self, store_url: str) -> None:
+        self.failures: list[Exception] = []
+        self.store = raced(store_class(store_url))(*store_path(store_url), IN_TRANSACTION)
+        self.book = Book(self.store, on_defect=self.failures.append)
+        self.rival = Book(self.store)
+        controls.fund(self.book)
+
+    def once(self, *commands: Any) -> None:
+        """Lets the rival submit commands before the next insert, and not again."""
+
+        def strike() -> None:
+            self.store.rival = None
+            for command in commands:
+                self.rival.submit(command)
+
+        self.store.rival = strike
+
+    def always(self, command: Callable[[int], Any]) -> None:
+        """Lets the rival submit the n-th command before the n-th insert."""
+        struck = 0
+
+        def strike() -> None:
+            nonlocal struck
+            self.store.rival = None
+            struck += 1
+            self.rival.submit(command(struck))
+            self.store.rival = strike
+
+        self.store.rival = strike
+
+
+@pytest.fixture
+def race(store_url: str) -> Iterator[Race]:
+    running = Race(store_url)
+    yield running
+    records = running.store.records(after=0, limit=EVERYTHING)
+    assert tables(running.book) == auditor.derive(records)
+    assert [record.hash for record in records] == auditor.chain(records)
+    running.rival.close()
+    running.book.close()
+
+
+def test_a_batch_really_conflicts_when_a_rival_writes_in_between(race: Race) -> None:
+    race.once(controls.place_bet(uuid=controls.OTHER_UUID))
+    with pytest.raises(IntegrityError):
+        race.book._commit([controls.place_bet()])
+    assert cash(race.book) == controls.CASH_AFTER_BET
+
+
+def test_a_bet_that_a_rival_took_first_gets_its_answer(race: Race) -> None:
+    race.once(controls.place_bet(uuid=controls.OTHER_UUID))
+    outcome = race.book.submit(controls.place_bet())
+    assert not outcome.recorded
+    assert outcome.transaction_id == race.rival.submit(controls.place_bet()).transaction_id
+    assert cash(race.book) == controls.CASH_AFTER_BET
+    assert race.failures == []
+
+
+def test_a_bet_whose_cash_a_rival_spent_is_15(race: Race) -> None:
+    race.once(controls.place_bet(reference="x", round_id="x", amount=controls.OPENING_CASH))
+    with pytest.raises(NotEnoughCash) as refusal:
+        race.book.submit(controls.place_bet())
+    assert refusal.value.cash == "0.00"
+
+
+def test_a_bet_that_a_rival_cancelled_first_is_999(race: Race) -> None:
+    race.once(controls.cancel(round_id=controls.ROUND))
+    assert code(race.book, controls.place_bet()) == 999
+    assert cash(race.book) == controls.OPENING_CASH
+
+
+def test_of_a_cancel_and_a_rivals_result_the_rivals_has_its_effect(race: Race) -> None:
+    race.book.submit(controls.place_bet())
+    race.once(controls.result())
+    assert code(race.book, controls.cancel()) == 999
+    assert cash(race.book) == controls.CASH_AFTER_WIN
+
+
+def test_bets_of_two_rounds_on_one_wallet_are_both_debited(race: Race) -> None:
+    race.once(controls.place_bet(reference="x", round_id="x", amount="1.00"))
+    assert race.book.submit(controls.place_bet(amount="1.00")).recorded
+    assert cash(race.book) == "99998.00"
+
+
+def test_a_refund_and_a_rivals_cancel_give_back_once(race: Race) -> None:
+    race.book.submit(controls.place_bet())
+    race.once(controls.cancel())
+    assert not race.book.submit(controls.refund()).recorded
+    assert cash(race.book) == controls.OPENING_CASH
+
+
+def test_a_conflict_again_and_again_is_an_outcome_unknown_and_nothing_recorded(race: Race) -> None:
+    race.always(lambda n: controls.place_bet(reference=str(n), round_id=str(n), amount="1.00"))
+    with pytest.raises(OutcomeUnknown) as unknown:
+        race.book.submit(controls.place_bet())
+    assert isinstance(unknown.value.__cause__, IntegrityError)
+    race.store.rival = None
+    assert race.book.round(controls.PROVIDER, controls.ROUND) is None
+    assert race.book.submit(controls.place_bet()).recorded
+
+
+def test_every_command_of_a_conflicting_batch_is_answered(race: Race) -> None:
+    gate = Gate()
+
+    def commit(batch: Sequence[Any]) -> Sequence[Any]:
+        gate.commit([0] * len(batch))
+        return race.book._commit(batch)
+
+    writer: Writer[Any, Outcome] = Writer(commit, deadline_s=AT_ONCE_S)
+    bets = [controls.place_bet(reference=n, round_id=n, amount="1.00") for n in "abcd"]
+    race.book.submit(bets[0])
+    with waiting(writer, gate, *bets):
+        race.once(bets[2])
+    assert [len(batch) for batch in gate.batches] == [1, 3, 1, 1, 1]
+    with nothing_recorded(race.book):
+        assert [code(race.book, bet) for bet in bets] == [0, 0, 0, 0]
+    assert cash(race.book) == "99996.00"
+
+
+# a storage error
+
+
+def test_a_storage_error_is_an_outcome_unknown_for_all_and_nothing_recorded(race: Race) -> None:
+    def fail() -> None:
+        raise OperationalError("disk I/O error")
+
+    race.store.rival = fail
+    bets = [controls.place_bet(reference=str(n), round_id=str(n)) for n in range(8)]
+    with nothing_recorded(race.book), ThreadPoolExecutor(8) as pool:
+        for answer in [pool.submit(race.book.submit, bet) for bet in bets]:
+            assert isinstance(answer.exception(), OutcomeUnknown)
+            assert isinstance(answer.exception().__cause__, OperationalError)
+    assert race.failures
+    race.store.rival = None
+    assert [code(race.book, bet) for bet in bets] == [0] * 8
+
+
+def test_a_storage_error_is_not_tried_again(race: Race) -> None:
+    tries: list[int] = []
+
+    def fail() -> None:
+        tries.append(1)
+        raise OperationalError("disk I/O error")
+
+    race.store.rival = fail
+    with pytest.raises(OutcomeUnknown):
+        race.book.submit(controls.place_bet())
+    assert tries == [1]
+    race.store.rival = None
+
+
+def test_a_full_disk_is_an_outcome_unknown_and_what_was_there_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections: list[Any] = []
+    connect = pysqlite3.connect
+
+    def recorded(*args: Any, **options: Any) -> Any:
+        connections.append(connect(*args, **options))
+        return connections[-1]
+
+    monkeypatch.setattr(pysqlite3, "connect", recorded)
+    book = controls.new_book(f"sqlite:///{tmp_path}/book.db")
+    controls.fund(book)
+    writing = connections[0]
+    (pages,) = writing.execute("pragma page_count").fetchone()
+    writing.execute(f"pragma max_page_count = {pages}")
+    large = replace(controls.place_bet(), said=Said(uuid=controls.UUID, details="x" * 100_000))
+    with nothing_recorded(book), pytest.raises(OutcomeUnknown) as unknown:
+        book.submit(large)
+    assert "full" in str(unknown.value.__cause__)
+    writing.execute("pragma max_page_count = 1000000")
+    assert book.submit(large).recorded
+    book.close()
+
+
+def test_a_flush_that_fails_ends_the_process_before_anyone_is_answered() -> None:
+    script = """
+from ledger.store import FlushFailed
+from ledger.writer import Writer
+
+def commit(batch):
+    raise FlushFailed("fsync")
+
+try:
+    print("answered", Writer(commit).submit(1))
+except BaseException as error:
+    print("answered", error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        timeout=20,
+    )
+    assert ended.returncode == 70
+    assert ended.stdout == ""
+    assert "did not flush" in ended.stderr
