@@ -85,7 +85,8 @@ class Writer(Generic[C, R]):
         closing = False
         while not closing:
             batch, closing = self._take()
-            self._settle(batch)
+            if batch:
+                self._settle(batch)
             for call in batch:
                 call.done.release()
 

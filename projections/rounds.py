@@ -19,7 +19,6 @@ create table if not exists rounds (
     opened_at text not null,
     primary key (provider, round)
 ) strict, without rowid;
-create index if not exists rounds_open on rounds (user, opened_at) where status = 'InProgress';
 """
 
 

@@ -27,7 +27,7 @@ def rebuild(config: Path | None, store: str | None, *, check: bool, as_json: boo
     Example: roundbook rebuild --check --store sqlite:///roundbook.db
     """
     settings, _ = options.settings(config, store=store)
-    book = open_store(settings.store, IN_TRANSACTION)
+    book = open_store(settings.store, IN_TRANSACTION, create=False)
     head = book.head()
     if not check:
         rows = rebuild_tables(book, MAPPER)

@@ -94,10 +94,11 @@ class Store(ApplicationRecorder):
         """Releases what the store holds; it cannot be used afterwards."""
 
 
-def open_store(url: str, projections: Sequence[Projection] = ()) -> Store:
+def open_store(url: str, projections: Sequence[Projection] = (), *, create: bool = True) -> Store:
     """Returns the store a URL names: `sqlite:///roundbook.db` or `memory://`.
 
-    Raises StoreUnfit for another URL, a store that cannot be opened, or one that is not durable.
+    Raises StoreUnfit for another URL, a store that is not there and not to be created, one that
+    cannot be opened, and one that is not durable.
     """
     from ledger.store.memory import MemoryStore  # here, so that no driver is loaded unasked
     from ledger.store.sqlite import SQLiteStore
@@ -106,5 +107,5 @@ def open_store(url: str, projections: Sequence[Projection] = ()) -> Store:
     if scheme == "memory":
         return MemoryStore(projections)
     if scheme == "sqlite" and len(path) > 1 and path.startswith("/"):
-        return SQLiteStore(path.removeprefix("/"), projections)
+        return SQLiteStore(path.removeprefix("/"), projections, create=create)
     raise StoreUnfit(f"store: {url!r} is neither sqlite:///FILE nor memory://")

@@ -23,9 +23,15 @@ from ledger.store.chain import Head, link
 OLDEST_SQLITE = (3, 51, 3)
 """Older ones can corrupt a WAL that several connections write (sqlite.org/wal.html#walresetbug)."""
 
+BOOK_MARK = int.from_bytes(b"RBK1")
+"""The file's application id: what tells a book from any other SQLite file."""
+
 LOCK_WAIT_S = 5.0
-MOST_ROWS = 256
+MOST_KEYS = 256
 """In one statement."""
+
+CHECKPOINT_PAGES = 4000
+"""A page that many commits change is copied from the WAL once; 16 MB are copied in some 30 ms."""
 
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
@@ -41,17 +47,19 @@ create table if not exists stored_events (
 ) strict;
 create trigger if not exists stored_events_are_never_updated before update on stored_events
 begin select raise(abort, 'events are immutable'); end;
+create trigger if not exists stored_events_are_never_replaced before insert on stored_events
+when exists (select 1 from stored_events where position = new.position)
+or exists (select 1 from stored_events where stream = new.stream and version = new.version)
+begin select raise(abort, 'events are immutable'); end;
 create trigger if not exists stored_events_are_never_deleted before delete on stored_events
 begin select raise(abort, 'events are immutable'); end;
 """
 
-_INSERT = "insert into stored_events"
+_INSERT = "insert into stored_events values (?, ?, ?, ?, ?, ?)"
 _HEAD = "select position, hash from stored_events order by position desc limit 1"
-_STREAM = (
-    "select topic, state from stored_events where stream = ? and version <= ? order by version"
-)
-_STREAMS = "select stream, topic, state from stored_events where stream in"
-_EVENT = "select topic, state from stored_events where stream = ? and version = ?"
+_STREAM = "select topic, cast(state as blob) from stored_events where stream = ? and version <= ? order by version"
+_STREAMS = "select stream, topic, cast(state as blob) from stored_events where stream in"
+_EVENT = "select topic, cast(state as blob) from stored_events where stream = ? and version = ?"
 _VERSION = "select max(version) from stored_events where stream = ?"
 _RECORDS = "select * from stored_events where position > ? order by position limit ?"
 
@@ -61,17 +69,24 @@ _NO_END = 2**63 - 1
 class SQLiteStore(Store):
     """Events, chain and tables in one file."""
 
-    def __init__(self, path: str, projections: Sequence[Projection] = ()) -> None:
+    def __init__(
+        self, path: str, projections: Sequence[Projection] = (), *, create: bool = True
+    ) -> None:
         if pysqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise StoreUnfit(f"store: SQLite {pysqlite3.sqlite_version} is older than 3.51.3")
         self._path = os.path.abspath(path)
+        if not create and not os.path.exists(self._path):
+            raise StoreUnfit(f"store: there is no {self._path}")
         self._projections = tuple(projections)
         self._tables = {p.TABLE: _Table(p) for p in projections}
         self._lock = threading.Lock()
         self._local = threading.local()
         self._idle: SimpleQueue[pysqlite3.Connection] = SimpleQueue()
         try:
-            self._writer = self._connect(f"pragma journal_size_limit = {WAL_LIMIT_BYTES}")
+            self._writer = self._connect(
+                f"pragma journal_size_limit = {WAL_LIMIT_BYTES}",
+                f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}",
+            )
             self._create()
         except pysqlite3.Error as error:
             raise StoreUnfit(f"store: {self._path}: {error}") from error
@@ -99,6 +114,11 @@ class SQLiteStore(Store):
 
     def _create(self) -> None:
         self._writer.execute("begin immediate")
+        (mark,) = self._writer.execute("pragma application_id").fetchone()
+        (tables,) = self._writer.execute("select count(*) from sqlite_master").fetchone()
+        if tables and mark != BOOK_MARK:
+            raise StoreUnfit(f"store: {self._path} is a SQLite file, but no Roundbook book")
+        self._writer.execute(f"pragma application_id = {BOOK_MARK}")
         for statement in _statements(_SCHEMA, *(p.SCHEMA for p in self._projections)):
             self._writer.execute(statement)
         self._writer.execute("commit")
@@ -106,17 +126,22 @@ class SQLiteStore(Store):
     def _read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Reads on the writer's connection inside its transaction, else on an idle read-only one."""
         rows: list[Any]
-        if getattr(self._local, "writing", False):
-            rows = self._writer.execute(statement, parameters).fetchall()
-            return rows
+        with _Translated():
+            if getattr(self._local, "writing", False):
+                rows = self._writer.execute(statement, parameters).fetchall()
+                return rows
+            with self._reader() as connection:
+                rows = connection.execute(statement, parameters).fetchall()
+                return rows
+
+    @contextmanager
+    def _reader(self) -> Iterator[pysqlite3.Connection]:
         try:
             connection = self._idle.get_nowait()
         except Empty:
             connection = self._connect("pragma query_only = on")
         try:
-            with _translated():
-                rows = connection.execute(statement, parameters).fetchall()
-                return rows
+            yield connection
         finally:
             self._idle.put(connection)
 
@@ -134,22 +159,32 @@ class SQLiteStore(Store):
     @contextmanager
     def transaction(self) -> Iterator[Head]:
         with self._lock:
-            with _translated():
+            with _Translated():
                 self._writer.execute("begin immediate")
             self._local.writing = True
             try:
-                yield self.head()
-                with _translated():
-                    self._writer.execute("commit")
+                self._head = self.head()
+                yield self._head
+                self._flush()
             except BaseException:
                 self._roll_back()
                 raise
             finally:
                 self._local.writing = False
 
+    def _flush(self) -> None:
+        with _Translated():
+            try:
+                self._writer.execute("commit")
+            except pysqlite3.OperationalError as error:
+                # the driver names no more than the primary code: a failed write counts as a failed flush
+                if error.sqlite_errorname == "SQLITE_IOERR":
+                    raise FlushFailed(str(error)) from error
+                raise
+
     def _roll_back(self) -> None:
         if self._writer.in_transaction:
-            with _translated():
+            with _Translated():
                 self._writer.execute("rollback")
 
     def insert_events(
@@ -162,30 +197,25 @@ class SQLiteStore(Store):
             return self._insert(stored_events, changes or {})
 
     def _insert(self, stored_events: Sequence[StoredEvent], changes: Changes) -> Sequence[int]:
-        position, previous = self.head()
+        position, previous = self._head
         rows = []
         for event in stored_events:
             position += 1
-            stream, version, topic, state = (
-                str(event.originator_id),
-                event.originator_version,
-                event.topic,
-                event.state,
-            )
-            previous = link(previous, stream, version, topic, state)
-            rows.append((position, stream, version, topic, state.decode(), previous))
-        with _translated():
-            for chunk in _chunks(rows):
-                self._writer.execute(f"{_INSERT} {_values(6, len(chunk))}", _flat(chunk))
+            stream, version = str(event.originator_id), event.originator_version
+            previous = link(previous, stream, version, event.topic, event.state)
+            rows.append((position, stream, version, event.topic, event.state.decode(), previous))
+        with _Translated():
+            self._writer.executemany(_INSERT, rows)
+        self._head = Head(position, previous)
         self.write(changes)
-        return range(position - len(rows) + 1, position + 1)
+        return list(range(position - len(rows) + 1, position + 1))
 
     def clear(self, table: str) -> None:
-        with _translated():
+        with _Translated():
             self._writer.execute(f"delete from {table}")
 
     def write(self, changes: Changes) -> None:
-        with _translated():
+        with _Translated():
             for table, rows in changes.items():
                 self._tables[table].write(self._writer, rows)
 
@@ -281,13 +311,18 @@ class SQLiteStore(Store):
 
 
 class _Table:
-    """The statements of one projection's table; each takes many rows, so that few are needed."""
+    """The statements of one projection's table."""
 
     def __init__(self, projection: Projection) -> None:
         self.name, self.key = projection.TABLE, list(projection.KEY)
-        self._columns = list(projection.COLUMNS)
-        self._version = self._columns.index("version") if "version" in self._columns else None
-        self._width = len(self.key) + len(self._columns)
+        columns = list(projection.COLUMNS)
+        self._version = columns.index("version") if "version" in columns else None
+        same = self.key if self._version is None else [*self.key, "version"]
+        self._insert = f"insert into {self.name} {_values(len(self.key) + len(columns), 1)}"
+        self._update = (
+            f"update {self.name} set {', '.join(f'{column} = ?' for column in columns)}"
+            f" where {' and '.join(f'{column} = ?' for column in same)}"
+        )
 
     @cache
     def find(self, count: int) -> str:
@@ -301,47 +336,29 @@ class _Table:
         where = " and ".join(f"{column} = ?" for column in self.key[:prefix]) or "true"
         return f"select * from {self.name} where {where} order by {', '.join(self.key)}"
 
-    @cache
-    def _insert(self, count: int) -> str:
-        return f"insert into {self.name} {_values(self._width, count)}"
-
-    @cache
-    def _update(self, count: int) -> str:
-        names = [*self.key, *self._columns, *(["before"] if self._version is not None else [])]
-        new = {name: f"new.column{place}" for place, name in enumerate(names, 1)}
-        renewed = ", ".join(f"{column} = {new[column]}" for column in self._columns)
-        same = [f"{self.name}.{column} = {new[column]}" for column in self.key]
-        if self._version is not None:
-            same.append(f"{self.name}.version = {new['before']}")
-        return (
-            f"update {self.name} set {renewed} from ({_values(len(names), count)}) as new"
-            f" where {' and '.join(same)}"
-        )
-
     def write(self, connection: pysqlite3.Connection, rows: Mapping[Key, Any]) -> None:
         """Inserts what was not there, updates what was; raises where it is not as it was read."""
         inserts = [(*key, *after) for key, (before, after) in rows.items() if before is None]
         updates = [
-            (*key, *after, *self._guard(before)) for key, (before, after) in rows.items() if before
+            (*after, *key, *self._guard(before)) for key, (before, after) in rows.items() if before
         ]
-        for chunk in _chunks(inserts):
-            connection.execute(self._insert(len(chunk)), _flat(chunk))
-        for chunk in _chunks(updates):
-            changed = connection.execute(self._update(len(chunk)), _flat(chunk)).rowcount
-            if changed != len(chunk):
+        if inserts:
+            connection.executemany(self._insert, inserts)
+        if updates:
+            changed = connection.executemany(self._update, updates).rowcount
+            if changed != len(updates):
                 raise persistence.IntegrityError(f"{self.name}: a row changed under this batch")
 
     def _guard(self, before: Row) -> tuple[Any, ...]:
         return () if self._version is None else (before[self._version],)
 
 
-def _chunks(rows: list[Any]) -> Iterator[list[Any]]:
-    """Cuts rows into lengths that are powers of two, so that few statements have to be prepared."""
-    start, left = 0, len(rows)
-    while left:
-        length = min(1 << (left.bit_length() - 1), MOST_ROWS)
-        yield rows[start : start + length]
-        start, left = start + length, left - length
+def _chunks(keys: list[Key]) -> Iterator[list[Key]]:
+    """Cuts keys into lists, repeating one up to a power of two: few statements are ever prepared."""
+    for start in range(0, len(keys), MOST_KEYS):
+        chunk = keys[start : start + MOST_KEYS]
+        length = 1 << (len(chunk) - 1).bit_length()
+        yield chunk + chunk[:1] * (length - len(chunk))
 
 
 @cache
@@ -375,15 +392,13 @@ _ERRORS = (
 )
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Gives the driver's errors the library's names, and a failed flush its own."""
-    try:
-        yield
-    except pysqlite3.Error as error:
-        if getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_FSYNC":
-            raise FlushFailed(str(error)) from error
+class _Translated:
+    """Gives the driver's errors the library's names."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         for theirs, ours in _ERRORS:
             if isinstance(error, theirs):
                 raise ours(str(error)) from error
-        raise
