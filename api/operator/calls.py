@@ -164,6 +164,7 @@ def cancel_round(book: Book, asked: Asked) -> Answer:
             provider=asked.provider,
             user=fields["userId"],
             currency=fields["currency"],
+            round=fields.get("roundId"),
             game=fields["gameId"],
             reference=fields["reference"],
             said=asked.said(),

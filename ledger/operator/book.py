@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -160,8 +160,9 @@ class Book:
             terms = self._terms(batch, bet)
             return stream, round.place_bet(batch.state(stream), purse, bet, terms, batch.at)
         owner = batch.state(known)
-        if bet.reference in owner.tombstones:
-            return stream, round.late_bet(batch.state(stream), bet, batch.at)
+        tombstone = owner.tombstones.get(bet.reference)
+        if tombstone:
+            return stream, round.late_bet(batch.state(stream), tombstone, bet, batch.at)
         return known, round.repeat_bet(owner, _owner(batch, owner), bet)
 
     def _record_result(self, batch: Batch[Round], result: commands.RecordResult) -> Place:
@@ -204,48 +205,43 @@ class Book:
 
     def _reverse_bet(self, batch: Batch[Round], call: commands.ReverseBet) -> Place:
         known = _stream_of(batch, call.provider, "bet", call.reference)
-        if known is None:
-            return self._reverse_unknown(batch, call)
-        state = batch.state(known)
-        if call.reference not in state.bets:
-            return known, round.bury(state, call, batch.at)
-        return known, round.reverse_bet(
-            state,
-            _owner(batch, state),
-            call,
-            batch.at,
-            allow_completed=self.house.allow_cancel_completed,
-        )
+        state = batch.state(known) if known else Round()
+        if known and call.reference in state.bets:
+            return known, round.reverse_bet(
+                state,
+                _owner(batch, state),
+                call,
+                batch.at,
+                allow_completed=self.house.allow_cancel_completed,
+            )
+        if call.whole_round:
+            return self._refund_round(batch, call, known)
+        return _tombstone(batch, call, known)
 
-    def _reverse_unknown(self, batch: Batch[Round], call: commands.ReverseBet) -> Place:
-        if call.round is None:
-            stream = name("tombstone", call.provider, call.reference)
-            return stream, round.bury(batch.state(stream), call, batch.at)
-        stream = name("round", call.provider, call.round)
+    def _refund_round(
+        self, batch: Batch[Round], call: commands.ReverseBet, known: str | None
+    ) -> Place:
+        """Reverses the open bets of the round that is named with a reference that is no bet's."""
+        place, tombstone = _tombstone(batch, call, known)
+        stream = name("round", call.provider, call.round or "")
         state = batch.state(stream)
-        buried = round.bury(state, call, batch.at)
-        if not (call.whole_round and state.open_bets):
-            return stream, buried
-        given_back = self._whole_round(batch, state, call)
-        return stream, Decided([*given_back.events, *buried.events], buried.transaction_id)
+        if not state.open_bets:
+            return place, tombstone
+        reversed_ = self._whole_round(batch, state, call)
+        return stream, Decided([*reversed_.events, *tombstone.events], tombstone.transaction_id)
 
     def _cancel_round(self, batch: Batch[Round], call: commands.CancelRound) -> Place:
-        known = _stream_of(batch, call.provider, "bet", call.reference) or _stream_of(
-            batch, call.provider, "result", call.reference
-        )
-        stream = known or name("tombstone", call.provider, call.reference)
-        state = batch.state(stream)
-        if not state.opened_at:
-            return stream, round.bury(state, call, batch.at)
+        known = _owned(batch, call)
+        state = batch.state(known) if known else Round()
+        if known is None or not state.opened_at:
+            return _tombstone(batch, call, known)
         cancelled = self._whole_round(batch, state, call)
         if call.reference not in state.refused:
-            return stream, cancelled
-        buried = round.bury(state, call, batch.at)
-        return stream, Decided([*cancelled.events, *buried.events], buried.transaction_id)
+            return known, cancelled
+        tombstone = round.record_tombstone(state, call, batch.at)
+        return known, Decided([*cancelled.events, *tombstone.events], tombstone.transaction_id)
 
-    def _whole_round(
-        self, batch: Batch[Round], state: Round, call: commands.ReverseBet | commands.CancelRound
-    ) -> Decided:
+    def _whole_round(self, batch: Batch[Round], state: Round, call: commands.ReverseBet) -> Decided:
         return round.reverse_round(
             state,
             _owner(batch, state) if state.bets else None,
@@ -342,6 +338,29 @@ def _no_wallet(currency: str, *, known: bool) -> Refusal:
 def _stream_of(batch: Batch[Round], provider: str, kind: str, reference: str) -> str | None:
     row = batch.row("reference_index", (provider, kind, reference))
     return row[0] if row else None
+
+
+def _owned(batch: Batch[Round], call: commands.CancelRound) -> str | None:
+    """Returns the stream of the round that owns a reference, be it a bet's or a result's."""
+    for kind in ("bet", *get_args(events.ResultKind)):
+        stream = _stream_of(batch, call.provider, kind, call.reference)
+        if stream:
+            return stream
+    return None
+
+
+def _tombstone(batch: Batch[Round], call: commands.ReverseBet, known: str | None) -> Place:
+    """Puts a tombstone where its reference is known, else in the round it names, else alone.
+
+    A player without this wallet opens no round.
+    """
+    if known is None and call.round:
+        stream = name("round", call.provider, call.round)
+        state = batch.state(stream)
+        if state.version or batch.row("wallets", (call.user, call.currency)):
+            return stream, round.record_tombstone(state, call, batch.at, opens=call.round)
+    stream = known or name("tombstone", call.provider, call.reference)
+    return stream, round.record_tombstone(batch.state(stream), call, batch.at)
 
 
 def _first(batch: Batch[Round], provider: str, kind: str, reference: str) -> Any:

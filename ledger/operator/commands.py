@@ -51,12 +51,10 @@ class ReverseBet(ProviderCall, frozen=True, kw_only=True):
     """Where the reference is unknown and the round known: reverse every open bet of the round."""
 
 
-class CancelRound(ProviderCall, frozen=True, kw_only=True):
+class CancelRound(ReverseBet, frozen=True, kw_only=True):
     """Reverse every open bet of the round that owns the reference."""
 
-    currency: str
-    game: str
-    reference: str
+    by: ReversedBy = "cancel-round"
 
 
 class EndRound(ProviderCall, frozen=True, kw_only=True):

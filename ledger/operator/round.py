@@ -223,8 +223,15 @@ def repeat_bet(state: Round, wallet: Wallet, bet: commands.PlaceBet) -> Decided:
     return Decided([], first.transaction_id)
 
 
-def late_bet(state: Round, bet: commands.PlaceBet, at: str) -> Decided:
-    """Decides a bet that comes after its tombstone: never debited, seen once in the history."""
+def late_bet(
+    state: Round, tombstone: events.TombstoneRecorded, bet: commands.PlaceBet, at: str
+) -> Decided:
+    """Decides a bet that comes after its tombstone: never debited, seen once in the history.
+
+    Raises NotTogether.
+    """
+    if bet.user != tombstone.user:
+        raise NotTogether("the reference belongs to another player", field="userId")
     refusal = Final("the bet was cancelled before it came", field="reference")
     if bet.reference in state.late or (state.version and state.user != bet.user):
         return Decided([], refusal=refusal)
@@ -311,7 +318,7 @@ def reverse_bet(
     if bet.reversal:
         return Decided([], bet.reversal)
     return Decided(
-        _reverse(state, wallet, [bet], call, call.by, at, allow_completed=allow_completed),
+        _reverse(state, wallet, [bet], call, at, allow_completed=allow_completed),
         transaction_id(call.provider, "reversal", bet.reference),
     )
 
@@ -319,48 +326,49 @@ def reverse_bet(
 def reverse_round(
     state: Round,
     wallet: Wallet | None,
-    call: commands.ReverseBet | commands.CancelRound,
+    call: commands.ReverseBet,
     at: str,
     *,
     allow_completed: bool,
 ) -> Decided:
     """Decides the reversal of every open bet of a round. Raises as `reverse_bet` does."""
-    by: events.ReversedBy = call.by if isinstance(call, commands.ReverseBet) else "cancel-round"
     _same_owner(state, call)
     reversal = transaction_id(call.provider, "reversal", call.reference)
     if state.cancelled:
         return Decided([], reversal)
     return Decided(
-        _reverse(state, wallet, state.open_bets, call, by, at, allow_completed=allow_completed),
+        _reverse(state, wallet, state.open_bets, call, at, allow_completed=allow_completed),
         reversal,
     )
 
 
-def bury(state: Round, call: commands.ReverseBet | commands.CancelRound, at: str) -> Decided:
+def record_tombstone(
+    state: Round, call: commands.ReverseBet, at: str, *, opens: str | None = None
+) -> Decided:
     """Decides the reversal of a bet that never took money: a tombstone, once.
 
+    `opens` is the round it opens, where it is the first that is heard of it.
     Raises NotTogether, WrongCurrency, Malformed.
     """
-    round_id = call.round if isinstance(call, commands.ReverseBet) else None
     first = state.tombstones.get(call.reference)
     if first:
         _same_tombstone(first, call)
         return Decided([], first.transaction_id)
     if state.version:
         _same_owner(state, call)
-    opened = _opened(state, call, at, round_id) if round_id else []
     tombstone = events.TombstoneRecorded(
         recorded_at=at,
         provider=call.provider,
-        round=round_id or state.id or None,
+        round=call.round or state.id or None,
         user=call.user,
         currency=call.currency,
         game=call.game,
         reference=call.reference,
         transaction_id=transaction_id(call.provider, "reversal", call.reference),
-        by=call.by if isinstance(call, commands.ReverseBet) else "cancel-round",
+        by=call.by,
         said=call.said,
     )
+    opened = _opened(state, call, at, opens) if opens else []
     return Decided([*opened, tombstone], tombstone.transaction_id)
 
 
@@ -368,8 +376,7 @@ def _reverse(
     state: Round,
     wallet: Wallet | None,
     bets: list[Bet],
-    call: commands.ReverseBet | commands.CancelRound,
-    by: events.ReversedBy,
+    call: commands.ReverseBet,
     at: str,
     *,
     allow_completed: bool,
@@ -383,11 +390,11 @@ def _reverse(
     for bet in bets:
         assert wallet is not None
         win = 0 if others or bet is not bets[-1] else state.won
-        reversal = REVERSED[by](
+        reversal = REVERSED[call.by](
             recorded_at=at,
             provider=state.provider,
             round=state.id,
-            by=by,
+            by=call.by,
             reference=bet.reference,
             transaction_id=transaction_id(state.provider, "reversal", bet.reference),
             amount=bet.stake,
@@ -466,21 +473,15 @@ def _same_round(state: Round, call: AboutGame) -> None:
         _same(state.user, state.currency, state.game, call)
 
 
-def _same_owner(state: Round, call: commands.ReverseBet | commands.CancelRound) -> None:
+def _same_owner(state: Round, call: commands.ReverseBet) -> None:
     _same(state.user, state.currency, state.game, call)
-    if isinstance(call, commands.ReverseBet) and call.round not in (None, state.id):
+    if call.round not in (None, state.id):
         raise NotTogether("the bet belongs to another round", field="roundId")
 
 
-def _same_tombstone(
-    first: events.TombstoneRecorded, call: commands.ReverseBet | commands.CancelRound
-) -> None:
+def _same_tombstone(first: events.TombstoneRecorded, call: commands.ReverseBet) -> None:
     _same(first.user, first.currency, first.game, call)
-    if (
-        isinstance(call, commands.ReverseBet)
-        and first.round
-        and call.round not in (None, first.round)
-    ):
+    if first.round and call.round not in (None, first.round):
         raise NotTogether("the reference belongs to another round", field="roundId")
 
 

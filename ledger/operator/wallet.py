@@ -101,7 +101,11 @@ def repeat(
     """
     if first.user != command.user:
         raise NotTogether("the reference belongs to another player", field="reference")
-    if first.currency != command.currency or first.amount != to_minor(command.amount, first.scale):
+    same = first.currency == command.currency
+    if isinstance(first, events.PromoPaid) and isinstance(command, commands.PayPromo):
+        known = (first.campaign, first.campaign_type)
+        same = same and known == (command.campaign, command.campaign_type)
+    if not same or first.amount != to_minor(command.amount, first.scale):
         raise ReferenceReused("this reference was used for something else", field="reference")
     return first.transaction_id
 
