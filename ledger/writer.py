@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
@@ -27,13 +28,21 @@ DEADLINE_S = 8.0
 
 
 class _Call(Generic[C, R]):
-    __slots__ = ("command", "done", "outcome")
+    __slots__ = ("_ticket", "command", "done", "outcome")
 
     def __init__(self, command: C) -> None:
         self.command = command
-        self.outcome: R | Exception = OutcomeUnknown("not decided")
+        self.outcome: R | Exception = _unknown()
         self.done = threading.Lock()
         self.done.acquire()
+        self._ticket = [True]
+
+    def take(self) -> bool:
+        """Returns True to the one who asks first: the writer to decide it, or its caller to leave."""
+        try:
+            return self._ticket.pop()
+        except IndexError:
+            return False
 
 
 class Writer(Generic[C, R]):
@@ -51,6 +60,7 @@ class Writer(Generic[C, R]):
         self._most_waiting = most_waiting
         self._deadline_s = deadline_s
         self._on_defect = on_defect
+        self._closed = False
         self._waiting: SimpleQueue[_Call[C, R] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
@@ -58,15 +68,16 @@ class Writer(Generic[C, R]):
     def submit(self, command: C) -> R:
         """Returns the outcome once it is durable.
 
-        Raises the refusal it came to; Busy when the queue is full; OutcomeUnknown when the store
-        failed or the deadline passed: the same reference finds out.
+        Raises the refusal it came to; Busy when the queue is full or the deadline passed before it
+        was taken, so that nothing was recorded; OutcomeUnknown when the store failed or was too slow:
+        the same reference finds out.
         """
-        if self._waiting.qsize() >= self._most_waiting:
+        if self._closed or self._waiting.qsize() >= self._most_waiting:
             raise Busy("too many commands are waiting")
         call: _Call[C, R] = _Call(command)
         self._waiting.put(call)
         if not call.done.acquire(timeout=self._deadline_s):
-            raise OutcomeUnknown("not decided in time")
+            raise Busy("not decided in time") if call.take() else _unknown()
         if isinstance(call.outcome, Exception):
             raise call.outcome
         return call.outcome
@@ -78,6 +89,7 @@ class Writer(Generic[C, R]):
 
     def close(self) -> None:
         """Stops once everything that waits is answered."""
+        self._closed = True
         self._waiting.put(None)
         self._thread.join()
 
@@ -85,17 +97,20 @@ class Writer(Generic[C, R]):
         closing = False
         while not closing:
             batch, closing = self._take()
-            if batch:
-                self._settle(batch)
-            for call in batch:
-                call.done.release()
+            try:
+                if batch:
+                    self._settle(batch)
+            finally:
+                for call in batch:
+                    call.done.release()
 
     def _take(self) -> tuple[list[_Call[C, R]], bool]:
         batch: list[_Call[C, R]] = []
         call = self._waiting.get()
         try:
             while call is not None:
-                batch.append(call)
+                if call.take():
+                    batch.append(call)
                 if len(batch) == MOST_IN_A_BATCH:
                     return batch, False
                 call = self._waiting.get_nowait()
@@ -113,7 +128,7 @@ class Writer(Generic[C, R]):
         except PersistenceError as failure:
             self._give_up(batch, failure)
         except Exception as defect:  # noqa: BLE001  (one caller's defect must not stop the rest)
-            self._on_defect(defect)
+            self._report(defect)
             self._settle_alone(batch)
 
     def _decide(self, batch: list[_Call[C, R]]) -> None:
@@ -136,12 +151,17 @@ class Writer(Generic[C, R]):
                     break
 
     def _give_up(self, batch: list[_Call[C, R]], failure: Exception) -> None:
-        self._on_defect(failure)
         for call in batch:
             call.outcome = _unknown(failure)
+        self._report(failure)
+
+    def _report(self, failure: Exception) -> None:
+        """A log that cannot be written must not stop the writer."""
+        with suppress(Exception):
+            self._on_defect(failure)
 
 
-def _unknown(failure: Exception) -> Breakdown:
+def _unknown(failure: Exception | None = None) -> Breakdown:
     breakdown = OutcomeUnknown("ask again with the same reference")
     breakdown.__cause__ = failure
     return breakdown

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from projections import IN_TRANSACTION
 from tests import auditor, controls
 from tests.questions import EVERYTHING, cash, code, nothing_recorded, tables, topics
 
-AT_ONCE_S = 0.01
+SOON_S = 0.5
 
 
 class Gate:
@@ -46,15 +47,22 @@ class Gate:
 @contextmanager
 def waiting(writer: Writer[Any, Any], gate: Gate, *commands: Any) -> Iterator[None]:
     """One command is being committed and the others wait behind it, in order."""
-    for command in commands:
-        with pytest.raises(OutcomeUnknown):
-            writer.submit(command)
-        assert gate.entered.wait(10)
-    try:
-        yield
-    finally:
-        gate.open.set()
-        writer.close()
+    with ThreadPoolExecutor(len(commands)) as pool:
+        for place, command in enumerate(commands):
+            pool.submit(writer.submit, command)
+            assert gate.entered.wait(10)
+            until(lambda place=place: writer._waiting.qsize() == place)
+        try:
+            yield
+        finally:
+            gate.open.set()
+    writer.close()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
 
 
 # the queue
@@ -62,7 +70,7 @@ def waiting(writer: Writer[Any, Any], gate: Gate, *commands: Any) -> Iterator[No
 
 def test_a_full_queue_answers_busy_at_once_and_records_nothing() -> None:
     gate = Gate()
-    writer = Writer(gate.commit, most_waiting=2, deadline_s=AT_ONCE_S)
+    writer = Writer(gate.commit, most_waiting=2)
     with waiting(writer, gate, 1, 2, 3):
         for _ in range(3):
             with pytest.raises(Busy) as busy:
@@ -79,17 +87,53 @@ def test_the_queue_takes_commands_again_when_it_has_room() -> None:
     writer.close()
 
 
-def test_a_deadline_that_passes_is_an_outcome_unknown_and_the_command_is_still_decided() -> None:
+def test_a_deadline_that_passes_while_it_is_decided_is_an_outcome_unknown() -> None:
     gate = Gate()
-    writer = Writer(gate.commit, deadline_s=AT_ONCE_S)
-    with waiting(writer, gate, 1):
-        pass
+    writer = Writer(gate.commit, deadline_s=SOON_S)
+    with pytest.raises(OutcomeUnknown):
+        writer.submit(1)
+    gate.open.set()
+    writer.close()
     assert gate.batches == [[1]]
+
+
+def test_a_command_nobody_took_in_time_is_answered_998_and_never_decided() -> None:
+    gate = Gate()
+    writer = Writer(gate.commit, deadline_s=SOON_S)
+    with pytest.raises(OutcomeUnknown):
+        writer.submit(1)
+    with pytest.raises(Busy) as busy:
+        writer.submit(2)
+    gate.open.set()
+    writer.close()
+    assert busy.value.code == 998
+    assert gate.batches == [[1]]
+
+
+def test_a_closed_writer_answers_busy_at_once() -> None:
+    writer = Writer(Gate().commit)
+    writer.close()
+    with pytest.raises(Busy):
+        writer.submit(1)
+
+
+def test_a_log_that_cannot_be_written_does_not_stop_the_writer() -> None:
+    def commit(batch: Sequence[int]) -> Sequence[int]:
+        return [1 // number for number in batch]
+
+    def report(_: Exception) -> None:
+        raise BrokenPipeError
+
+    writer = Writer(commit, on_defect=report)
+    with pytest.raises(OutcomeUnknown):
+        writer.submit(0)
+    assert writer.submit(1) == 1
+    writer.close()
 
 
 def test_what_waits_together_is_committed_together_in_order() -> None:
     gate = Gate()
-    writer = Writer(gate.commit, deadline_s=0.0001)
+    writer = Writer(gate.commit)
     with waiting(writer, gate, *range(MOST_IN_A_BATCH + 3)):
         pass
     sizes = [len(batch) for batch in gate.batches]
@@ -99,7 +143,7 @@ def test_what_waits_together_is_committed_together_in_order() -> None:
 
 def test_closing_decides_everything_that_waits() -> None:
     gate = Gate()
-    writer = Writer(gate.commit, deadline_s=AT_ONCE_S)
+    writer = Writer(gate.commit)
     with waiting(writer, gate, 1, 2, 3):
         pass
     assert [n for batch in gate.batches for n in batch] == [1, 2, 3]
@@ -116,7 +160,7 @@ def test_many_callers_each_get_their_own_answer() -> None:
 
 
 def test_after_an_unknown_outcome_the_same_reference_finds_out(book: Book) -> None:
-    writer: Writer[Any, Outcome] = Writer(book._commit, deadline_s=AT_ONCE_S)
+    writer: Writer[Any, Outcome] = Writer(book._commit, deadline_s=SOON_S)
     with book.store.transaction(), pytest.raises(OutcomeUnknown) as unknown:
         writer.submit(controls.place_bet())
     assert unknown.value.code == 998
@@ -283,7 +327,7 @@ def test_a_defect_in_one_command_of_a_batch_does_not_hurt_the_others(book: Book)
         gate.commit([0] * len(batch))
         return book._commit(batch)
 
-    writer: Writer[Any, Outcome] = Writer(commit, deadline_s=AT_ONCE_S, on_defect=defects.append)
+    writer: Writer[Any, Outcome] = Writer(commit, on_defect=defects.append)
     bets = [controls.place_bet(reference=n, round_id=n, amount="1.00") for n in "abc"]
     with waiting(writer, gate, bets[0], bets[1], unencodable("bad"), bets[2]):
         pass
@@ -458,7 +502,7 @@ def test_every_command_of_a_conflicting_batch_is_answered(race: Race) -> None:
         gate.commit([0] * len(batch))
         return race.book._commit(batch)
 
-    writer: Writer[Any, Outcome] = Writer(commit, deadline_s=AT_ONCE_S)
+    writer: Writer[Any, Outcome] = Writer(commit)
     bets = [controls.place_bet(reference=n, round_id=n, amount="1.00") for n in "abcd"]
     race.book.submit(bets[0])
     with waiting(writer, gate, *bets):
