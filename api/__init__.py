@@ -37,6 +37,7 @@ def create_app(settings: Settings, store: Store | None = None) -> APIFlask:
     app.request_class = http.StrictRequest
     app.security_schemes = PARTNER
     app.extensions["book"] = book
+    app.after_request(http.close_unread)
     if settings.server.log_requests:
         http.log_requests(app)
     for name, (prefix, calls) in DIALECTS.items():

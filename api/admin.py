@@ -11,6 +11,7 @@ from marshmallow import validate
 
 from api.fields import Fields, Id, Money, check_id
 from api.http import json_response
+from api.reader import MOST_DIGITS
 from ledger.money import to_text
 from ledger.operator import commands
 from ledger.operator.book import Book
@@ -29,13 +30,22 @@ class Cash(Fields):
     amount = Money(required=True)
 
 
+class Whole(fields.Integer):
+    """A whole number in plain digits, as the query writes it."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if not (value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS):
+            raise self.make_error("invalid")
+        return super()._deserialize(value, *args, **kwargs)
+
+
 class At(Schema):
-    at = fields.Integer(validate=validate.Range(min=1), metadata={"description": "version"})
+    at = Whole(validate=validate.Range(min=1), metadata={"description": "version"})
 
 
 class Page(Schema):
-    after = fields.Integer(load_default=0, validate=validate.Range(min=0))
-    limit = fields.Integer(load_default=100, validate=validate.Range(min=1, max=MOST_EVENTS))
+    after = Whole(load_default=0)
+    limit = Whole(load_default=100, validate=validate.Range(min=1, max=MOST_EVENTS))
 
 
 def bearer(admin: str, auditor: str | None) -> HTTPTokenAuth:
@@ -111,7 +121,7 @@ def admin(book: Book, auth: HTTPTokenAuth, providers: Mapping[str, str]) -> APIB
         view = blueprint.doc(summary=f"{turned.__doc__}".rstrip("."))(switch(turned))
         blueprint.post(f"{path}/{verb}")(may_write(view))
 
-    @blueprint.get("/rounds/<provider>/<round_id>")
+    @blueprint.get("/rounds/<provider>/<path:round_id>")
     @may_read
     @blueprint.input(At, location="query")
     @blueprint.doc(summary="A round as it is now, or as of one of its versions")

@@ -5,7 +5,7 @@ from typing import Any
 from apiflask import Schema
 from marshmallow import fields, missing
 
-from api.reader import Number
+from api.reader import TWICE, Number, same
 from ledger.money import Amount, read_number, read_text
 from ledger.refusals import AmountInvalid, FieldMissing, Malformed
 
@@ -22,6 +22,8 @@ class Field(fields.Field[Any]):
             if not self.required:
                 return missing
             raise FieldMissing("is mandatory and missing or empty", field=self.name)
+        if value is TWICE:
+            raise Malformed(GIVEN_TWICE, field=self.name)
         return self.accept(value)
 
     def accept(self, value: Any) -> Any:
@@ -78,14 +80,17 @@ class Anything(Field):
         return kept(value, self.name)
 
 
+GIVEN_TWICE = "is given twice, with different values"
 SECRET_NAMES = frozenset({"hash", "token", "memb_id", "password", "secret", "authorization"})
 
 
 def kept(value: Any, field: str) -> Any:
     """Returns a value as an event keeps it: odd numbers as text, nothing under a secret's name.
 
-    Raises Malformed for NaN and Infinity.
+    Raises Malformed for NaN, Infinity and what was given twice.
     """
+    if value is TWICE:
+        raise Malformed(GIVEN_TWICE, field=field)
     if isinstance(value, Number):
         if value.lstrip("-").isalpha():
             raise Malformed("is not a finite number", field=field)
@@ -102,7 +107,7 @@ class Fields(Schema):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._spellings = {name.casefold(): name for name in self.fields}
+        self._spellings = {name.lower(): name for name in self.fields}
 
     def take(self, body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Returns the known fields, canonically spelt and read, and the rest as an event keeps it.
@@ -112,12 +117,16 @@ class Fields(Schema):
         known: dict[str, Any] = {}
         rest: dict[str, Any] = {}
         for key, value in body.items():
-            name = self._spellings.get(key.casefold())
+            name = self._spellings.get(key.lower()) if key.isascii() else None
             if name is None:
                 rest[key] = value
-            elif name in known and known[name] != value:
-                raise Malformed("is given twice, with different values", field=name)
+            elif name in known and not same(known[name], value):
+                known[name] = TWICE
             else:
                 known[name] = value
         loaded: dict[str, Any] = self.load(known)
-        return loaded, kept(rest, "body") if rest else rest
+        return loaded, {
+            key[:LONGEST_ID]: kept(rest[key], key[:LONGEST_ID])
+            for key in rest
+            if key.casefold() not in SECRET_NAMES
+        }

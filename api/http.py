@@ -4,12 +4,14 @@ import logging
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import structlog
 from apiflask.schema_adapters.marshmallow import parser
 from flask import Flask, Request, Response, g, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.reader import MOST_BYTES, read
 
@@ -19,10 +21,14 @@ _encode = msgspec.json.Encoder().encode
 class StrictRequest(Request):
     """A request whose JSON is read by the strict reader, whatever its content type says."""
 
-    max_content_length = MOST_BYTES
+    # one more, because a body in chunks is cut at the limit without a word
+    max_content_length = MOST_BYTES + 1
 
     def get_json(self, *_: Any, **__: Any) -> dict[str, Any]:
-        return read(self.get_data())
+        body = self.get_data()
+        if len(body) > MOST_BYTES:
+            raise RequestEntityTooLarge
+        return read(body)
 
 
 @parser.location_loader("json")
@@ -49,6 +55,17 @@ class AnyCase:
         return answer
 
 
+UNREAD = frozenset({401, 403, 404, 405, 413})
+"""Answered before the body was read, so that a stranger cannot hold a thread with a slow one."""
+
+
+def close_unread(response: Response) -> Response:
+    """Says that the connection ends, where what is left of the body makes the server end it."""
+    if response.status_code in UNREAD:
+        response.headers["Connection"] = "close"
+    return response
+
+
 # the log
 
 
@@ -65,16 +82,6 @@ def note(call: str, fields: dict[str, Any]) -> None:
 
 def log_requests(app: Flask) -> None:
     """Logs one structured line a request to standard error: the path, never the query."""
-    structlog.configure(
-        processors=[
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-            structlog.processors.JSONRenderer(serializer=lambda line, **_: _encode(line)),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
-        cache_logger_on_first_use=True,
-    )
-    log = structlog.get_logger()
 
     @app.before_request
     def start() -> None:
@@ -83,7 +90,7 @@ def log_requests(app: Flask) -> None:
     @app.after_request
     def line(response: Response) -> Response:
         said = g.get("about") or {}
-        log.info(
+        _write(
             "request",
             method=request.method,
             path=request.path,
@@ -97,9 +104,25 @@ def log_requests(app: Flask) -> None:
 
 def log_defect(defect: Exception) -> None:
     """Logs our own failure: what kind, where, and its text."""
-    structlog.get_logger().error(
-        "defect", kind=type(defect).__name__, detail=str(defect), where=_where(defect)
-    )
+    _write("defect", kind=type(defect).__name__, detail=str(defect), where=_where(defect))
+
+
+structlog.configure(
+    processors=[
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.processors.JSONRenderer(serializer=lambda line, **_: _encode(line)),
+    ],
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+    cache_logger_on_first_use=True,
+)
+_log = structlog.get_logger()
+
+
+def _write(event: str, **said: Any) -> None:
+    """A log that cannot be written must not turn a commit into an error."""
+    with suppress(OSError, ValueError):
+        _log.info(event, **said)
 
 
 def _where(defect: BaseException) -> str:

@@ -66,7 +66,7 @@ def _detail(error: HTTPError) -> str:
     path = []
     while isinstance(detail, dict) and detail:
         key, detail = next(iter(detail.items()))
-        path.append(str(key))
+        path.append(str(key)[:64])
     text = detail[0] if isinstance(detail, list) and detail else error.message
     return f"{path[-1]}: {text}" if path else str(text)
 

@@ -19,6 +19,13 @@ class NotJson(Exception):
     """The body never became a call."""
 
 
+class Twice:
+    """Stands for a value that was given twice, in two ways."""
+
+
+TWICE = Twice()
+
+
 class Number(str):
     """A JSON number that is no plain integer of up to 18 digits, as it was written."""
 
@@ -28,8 +35,9 @@ class Number(str):
 def read(body: bytes) -> dict[str, Any]:
     """Returns the object a body holds.
 
+    Two different values under one key become TWICE, for whoever knows the key to refuse.
     Raises NotJson for anything that is no JSON object in UTF-8; Malformed for one that is nested too
-    deep, has two values under one key, or text that is no Unicode.
+    deep or holds text that is no Unicode.
     """
     try:
         text = body.decode("utf-8")
@@ -47,16 +55,22 @@ def read(body: bytes) -> dict[str, Any]:
     return found
 
 
+def same(one: Any, other: Any) -> bool:
+    """Returns whether two values say the same: `1` and `true`, and `1.0` and `"1.0"`, do not."""
+    return type(one) is type(other) and bool(one == other)
+
+
 def _integer(literal: str) -> int | Number:
-    return int(literal) if len(literal) <= MOST_DIGITS else Number(literal)
+    plain = len(literal) <= MOST_DIGITS and literal != "-0"
+    return int(literal) if plain else Number(literal)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         for key, value in pairs:
-            if found[key] != value:
-                raise Malformed("is given twice with different values", field=key[:64])
+            if not same(found[key], value):
+                found[key] = TWICE
     return found
 
 
@@ -82,7 +96,7 @@ def _check_depth(text: str) -> None:
 def _check_unicode(found: dict[str, Any]) -> None:
     for key, value in found.items():
         try:
-            json.dumps({key: value}, ensure_ascii=False).encode("utf-8")
+            json.dumps({key: value}, ensure_ascii=False, default=str).encode("utf-8")
         except UnicodeEncodeError:
             field = key.encode("ascii", "replace").decode()[:64]
             raise Malformed("holds text that is no Unicode", field=field) from None

@@ -8,7 +8,8 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -18,7 +19,7 @@ from ledger.operator.house import House
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Secret = Annotated[str, msgspec.Meta(min_length=1)]
 Scale = Annotated[int, msgspec.Meta(ge=0, le=MOST_SCALE)]
-Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 
 
@@ -57,7 +58,7 @@ class Provider(_Block, frozen=True, kw_only=True):
     id: Name
     dialect: Literal["lucky-monaco-v4", "kyren-v1"]
     member: Name
-    token: Secret | list[Secret]
+    token: Secret | Annotated[list[Secret], msgspec.Meta(min_length=1)]
     bets: bool = True
     games: list[Name] | None = None
     games_off: list[Name] = []
@@ -106,6 +107,8 @@ def settle(document: dict[str, Any], environ: Mapping[str, str]) -> Settings:
     """Returns the settings of a parsed document under its environment. Raises SettingsWrong."""
     _override(document, Settings, "ROUNDBOOK", environ)
     resolved = _resolve(document, "", environ)
+    for currency, scale in resolved.get("currencies", {}).items():
+        _check(scale, Scale, f"currencies.{currency}")
     try:
         settings = msgspec.convert(resolved, Settings)
     except msgspec.ValidationError as error:
@@ -118,12 +121,12 @@ def _override(block: dict[str, Any], shape: Any, prefix: str, environ: Mapping[s
     for field in msgspec.structs.fields(shape):
         variable, kind = f"{prefix}_{field.name.upper()}", field.type
         if field.name == "provider":
-            for provider in block.get("provider", []):
+            for provider in _tables(block, "provider"):
                 _override(provider, Provider, f"{variable}_{_variable(provider)}", environ)
         elif field.name == "currencies":
             _override_currencies(block, f"{variable}_", environ)
         elif nested := _struct(kind):
-            inner = dict(block.get(field.name, {}))
+            inner = dict(_table(block.get(field.name, {}), field.name))
             _override(inner, nested, variable, environ)
             if inner:
                 block[field.name] = inner
@@ -131,14 +134,29 @@ def _override(block: dict[str, Any], shape: Any, prefix: str, environ: Mapping[s
             block[field.name] = _parsed(environ[variable], kind, variable)
 
 
+def _table(value: Any, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise SettingsWrong(f"{key}: expected a table, got {type(value).__name__}")
+    return value
+
+
+def _tables(block: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    found = block.get(key, [])
+    if not isinstance(found, list):
+        raise SettingsWrong(f"{key}: expected a list of tables, written [[{key}]]")
+    return [_table(table, f"{key}[{index}]") for index, table in enumerate(found)]
+
+
 def _variable(provider: Any) -> str:
     return "".join(c if c.isalnum() else "_" for c in str(provider.get("id", ""))).upper()
 
 
 def _override_currencies(block: dict[str, Any], prefix: str, environ: Mapping[str, str]) -> None:
-    named = {key.removeprefix(prefix): environ[key] for key in environ if key.startswith(prefix)}
-    for currency, scale in named.items():
-        block.setdefault("currencies", {})[currency] = _parsed(scale, int, prefix + currency)
+    currencies = _table(block.setdefault("currencies", {}), "currencies")
+    for variable in environ:
+        if variable.startswith(prefix):
+            scale = _parsed(environ[variable], Scale, variable)
+            currencies[variable.removeprefix(prefix)] = scale
 
 
 def _struct(kind: Any) -> Any:
@@ -148,11 +166,19 @@ def _struct(kind: Any) -> Any:
 
 def _parsed(text: str, kind: Any, variable: str) -> Any:
     try:
-        if "list" in str(kind) and "," in text:
-            return [part.strip() for part in text.split(",")]
+        if list in _origins(kind) and str not in _origins(kind):
+            return [part.strip() for part in text.split(",") if part.strip()]
         return msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsWrong(f"{variable}: {error}") from error
+
+
+def _origins(kind: Any) -> set[Any]:
+    """Returns the plain types an annotation admits."""
+    if get_origin(kind) in (Annotated, Union, UnionType):
+        parts = get_args(kind)[:1] if get_origin(kind) is Annotated else get_args(kind)
+        return set().union(*(_origins(part) for part in parts))
+    return {get_origin(kind) or kind}
 
 
 def _resolve(value: Any, path: str, environ: Mapping[str, str]) -> Any:
@@ -167,6 +193,13 @@ def _resolve(value: Any, path: str, environ: Mapping[str, str]) -> Any:
             raise SettingsWrong(f"{path}: the environment has no {name}")
         return environ[name]
     return value
+
+
+def _check(value: Any, kind: Any, key: str) -> None:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise SettingsWrong(f"{key}: {_readable(str(error)).partition(': ')[2]}") from error
 
 
 def _readable(message: str) -> str:

@@ -27,7 +27,7 @@ DEMO_PLAYER, DEMO_CURRENCY, DEMO_CASH = "123456", "USD", "99899.99"
 @click.command()
 @options.config
 @click.option("--host", help="The address to listen on [default: 127.0.0.1].")
-@click.option("--port", type=click.IntRange(0, 65535), help="The port [default: 8080].")
+@click.option("--port", type=click.IntRange(1, 65535), help="The port [default: 8080].")
 @options.store
 def serve(config: Path | None, host: str | None, port: int | None, store: str | None) -> None:
     """Start the service.
@@ -41,6 +41,8 @@ def serve(config: Path | None, host: str | None, port: int | None, store: str | 
         raise SettingsWrong(
             "server.host: the demo listens on loopback only; write a roundbook.toml"
         )
+    if settings.store.startswith("memory:"):
+        raise SettingsWrong("store: a service needs a store that outlives it: sqlite:///FILE")
     _check_free(settings)
     _prepare(settings, demo=demo)
     click.echo(_welcome(settings, demo=demo))

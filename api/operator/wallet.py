@@ -7,7 +7,7 @@ from apiflask import APIBlueprint
 from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from api.http import json_response, note
+from api.http import json_response, log_defect, note
 from api.operator import answers
 from api.operator.calls import Asked, Call
 from api.operator.credentials import Partner, admitted, named
@@ -35,8 +35,10 @@ def wallet(
 
     @blueprint.before_request
     def check_credential() -> None:
-        pair = request.args.get("MEMB_ID", ""), request.args.get("HASH", "")
-        g.partners = admitted(partners, *pair)
+        members, tokens = request.args.getlist("MEMB_ID"), request.args.getlist("HASH")
+        if len(members) != 1 or len(tokens) != 1:
+            raise CredentialWrong("MEMB_ID and HASH must each be given once")
+        g.partners = admitted(partners, members[0], tokens[0])
 
     blueprint.register_error_handler(CredentialWrong, lambda wrong: _answer(wrong, status=401))
     blueprint.register_error_handler(NotJson, lambda error: _unread(str(error), 400))
@@ -60,8 +62,10 @@ def _view(path: Call, book: Book) -> Callable[..., Response]:
         except (Refusal, Breakdown) as denial:
             return _answer(denial, text_error=call.text_error)
         except Exception as defect:  # noqa: BLE001  (a provider is owed an answer, whatever we did)
-            g.defect = defect
-            return _answer(OutcomeUnknown("ask again with the same reference"))
+            log_defect(defect)
+            return _answer(
+                OutcomeUnknown("ask again with the same reference"), text_error=call.text_error
+            )
         return json_response(answer)
 
     view.__name__ = path.path

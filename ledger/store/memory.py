@@ -121,10 +121,9 @@ class MemoryStore(POPOApplicationRecorder, Store):
             return sorted((*key, *row) for key, row in found if key[: len(prefix)] == prefix)
 
     def records(self, *, after: int, limit: int) -> Sequence[Record]:
-        return [
-            _record(event, position, self._hashes[position - 1])
-            for position, event in enumerate(self._stored_events[after : after + limit], after + 1)
-        ]
+        with self._database_lock:
+            page = enumerate(self._stored_events[after : after + limit], after + 1)
+            return [_record(event, place, self._hashes[place - 1]) for place, event in page]
 
     def select_notifications(
         self,

@@ -1,0 +1,127 @@
+import json
+import select
+import socket
+
+import pytest
+
+from tests.http import wire
+from tests.http.server import serving
+
+BET = json.dumps(wire.BY_NAME["/V4", "bet"].body)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("connection")) as found:
+        found.fund(wire.PLAYER)
+        yield found
+
+
+def head(pair, *lines, path="/V4/Bet"):
+    return "\r\n".join([f"POST {path}?{pair} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
+
+
+def chunked(text):
+    return f"{len(text):x}\r\n{text}\r\n0\r\n\r\n".encode()
+
+
+def readable(connection):
+    return bool(select.select([connection], [], [], 0.2)[0])
+
+
+def read_answer(stream):
+    status = int(stream.readline().split()[1])
+    headers = {}
+    while line := stream.readline().strip():
+        name, _, value = line.decode().partition(":")
+        headers[name.casefold()] = value.strip()
+    return wire.Answered(status, stream.read(int(headers["content-length"])), headers)
+
+
+def talk(server, *parts):
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        for part in parts:
+            connection.sendall(part)
+        with connection.makefile("rb") as stream:
+            return read_answer(stream)
+
+
+def position(server):
+    return server.get("/api/head").json["position"]
+
+
+def test_a_body_may_come_in_chunks(server):
+    answer = talk(server, head(wire.LM_PAIR, "Transfer-Encoding: chunked"), chunked(BET))
+
+    assert (answer.status, answer.code) == (200, 0)
+
+
+@pytest.mark.parametrize("tail", [" ", "x"])
+def test_a_body_in_chunks_of_more_than_64_kib_is_413_and_is_never_cut_and_taken(server, tail):
+    before = position(server)
+    text = BET.replace(wire.BET_REFERENCE, f"chunked {tail}") + " " * 65536 + tail
+
+    answer = talk(server, head(wire.LM_PAIR, "Transfer-Encoding: chunked"), chunked(text))
+
+    assert answer.status == 413
+    assert position(server) == before
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f"Content-Length: {len(BET)}", "Content-Length: 5"],
+        ["Content-Length: -1"],
+        ["Content-Length: +5"],
+        ["Content-Length: 1e2"],
+        ["Transfer-Encoding: xchunked"],
+        [f"Content-Length: {len(BET)}", "Transfer-Encoding: chunked"],
+        [],
+    ],
+)
+def test_a_body_whose_length_is_not_clear_is_400(server, lines):
+    before = position(server)
+
+    answer = talk(server, head(wire.LM_PAIR, *lines), BET.encode())
+
+    assert answer.status == 400
+    assert position(server) == before
+
+
+@pytest.mark.parametrize(
+    ("pair", "path", "status"),
+    [
+        (wire.LM_PAIR, "/V4/Bet", 200),
+        ("MEMB_ID=acme&HASH=wrong", "/V4/Bet", 401),
+        (wire.LM_PAIR, "/V4/Nothing", 404),
+    ],
+)
+def test_a_connection_stays_open_after_any_answer_that_does_not_say_otherwise(
+    server, pair, path, status
+):
+    length = f"Content-Length: {len(BET)}"
+    with (
+        socket.create_connection(("127.0.0.1", server.port), 10) as connection,
+        connection.makefile("rb") as stream,
+    ):
+        connection.sendall(head(pair, length, path=path))
+        first = read_answer(stream) if readable(connection) else None
+        closed = first is not None and readable(connection)
+        if first is None:
+            connection.sendall(BET.encode())
+            first = read_answer(stream)
+        assert first.status == status
+        assert not closed or first.headers.get("connection") == "close"
+
+
+def test_a_request_that_never_ends_keeps_nobody_else_waiting(server):
+    stuck = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(100)]
+    try:
+        for connection in stuck:
+            connection.sendall(head(wire.LM_PAIR, "Content-Length: 5000") + b"{")
+        assert (
+            talk(server, head(wire.LM_PAIR, f"Content-Length: {len(BET)}"), BET.encode()).code == 0
+        )
+    finally:
+        for connection in stuck:
+            connection.close()

@@ -1,0 +1,282 @@
+import subprocess
+import sys
+
+import pytest
+
+from api.settings import SettingsWrong, load, settle
+from tests.http import wire
+
+EXAMPLE = """
+store = "sqlite:///roundbook.db"
+
+[admin]
+token = "env:ROUNDBOOK_ADMIN_SECRET"
+[auditor]
+token = "auditor-token"
+
+[server]
+host = "127.0.0.1"
+port = 8080
+threads = 64
+log_requests = true
+
+[wallet]
+allow_cancel_completed = false
+
+[[provider]]
+id = "LuckyMonaco"
+dialect = "lucky-monaco-v4"
+member = "acme"
+token = ["new-token", "old-token"]
+[[provider]]
+id = "Kyren"
+dialect = "kyren-v1"
+member = "acme"
+token = "ky-token"
+bets = true
+games_off = ["6_speed_baccarat1"]
+
+[currencies]
+BTC = 8
+"""
+SECRET = {"ROUNDBOOK_ADMIN_SECRET": "s3cret"}
+SMALLEST = '[admin]\ntoken = "a"\n'
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        file = tmp_path / "roundbook.toml"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return file
+
+    return write
+
+
+def test_the_published_example_loads(written):
+    found = load(written(EXAMPLE), SECRET)
+
+    assert found.store == "sqlite:///roundbook.db"
+    assert (found.admin.token, found.auditor.token) == ("s3cret", "auditor-token")
+    assert (found.server.host, found.server.port, found.server.threads) == ("127.0.0.1", 8080, 64)
+    assert [provider.id for provider in found.provider] == ["LuckyMonaco", "Kyren"]
+    assert found.provider[0].tokens == ["new-token", "old-token"]
+    assert found.provider[1].games_off == ["6_speed_baccarat1"]
+    assert found.currencies == {"BTC": 8}
+    assert found.house().scale("BTC") == 8
+    assert found.wallet.allow_cancel_completed is False
+
+
+def test_an_admin_token_is_all_a_file_needs(written):
+    found = load(written(SMALLEST), {})
+
+    assert found.store == "sqlite:///roundbook.db"
+    assert found.server.host == "127.0.0.1"
+    assert found.auditor is None
+    assert found.provider == []
+
+
+def test_any_value_may_stand_in_the_environment(written):
+    text = '[admin]\ntoken="env:A"\n[[provider]]\nid="P"\ndialect="kyren-v1"\nmember="env:M"\n'
+    text += 'token=["env:N", "env:O"]\n'
+
+    found = load(written(text), {"A": "1", "M": "2", "N": "3", "O": "4"})
+
+    assert (found.admin.token, found.provider[0].member) == ("1", "2")
+    assert found.provider[0].tokens == ["3", "4"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "path", "value"),
+    [
+        ("ROUNDBOOK_STORE", "sqlite:///else.db", "store", "sqlite:///else.db"),
+        ("ROUNDBOOK_ADMIN_TOKEN", "other", "admin.token", "other"),
+        ("ROUNDBOOK_AUDITOR_TOKEN", "other", "auditor.token", "other"),
+        ("ROUNDBOOK_SERVER_HOST", "::1", "server.host", "::1"),
+        ("ROUNDBOOK_SERVER_PORT", "9000", "server.port", 9000),
+        ("ROUNDBOOK_SERVER_THREADS", "8", "server.threads", 8),
+        ("ROUNDBOOK_SERVER_LOG_REQUESTS", "false", "server.log_requests", False),
+        ("ROUNDBOOK_WALLET_ALLOW_CANCEL_COMPLETED", "true", "wallet.allow_cancel_completed", True),
+        ("ROUNDBOOK_PROVIDER_LUCKYMONACO_TOKEN", "a,b", "provider.0.tokens", ["a,b"]),
+        ("ROUNDBOOK_PROVIDER_LUCKYMONACO_TOKEN", "one", "provider.0.tokens", ["one"]),
+        ("ROUNDBOOK_PROVIDER_KYREN_MEMBER", "m", "provider.1.member", "m"),
+        ("ROUNDBOOK_PROVIDER_KYREN_BETS", "false", "provider.1.bets", False),
+        ("ROUNDBOOK_PROVIDER_KYREN_GAMES_OFF", "x,y", "provider.1.games_off", ["x", "y"]),
+        ("ROUNDBOOK_PROVIDER_KYREN_GAMES_OFF", "x", "provider.1.games_off", ["x"]),
+        ("ROUNDBOOK_PROVIDER_KYREN_GAMES", "x,y", "provider.1.games", ["x", "y"]),
+        ("ROUNDBOOK_CURRENCIES_USD", "4", "currencies.USD", 4),
+        ("ROUNDBOOK_CURRENCIES_BTC", "6", "currencies.BTC", 6),
+    ],
+)
+def test_every_value_can_be_overridden_by_the_environment(written, variable, text, path, value):
+    found = load(written(EXAMPLE), {**SECRET, variable: text})
+
+    for part in path.split("."):
+        if part.isdigit():
+            found = found[int(part)]
+        else:
+            found = found[part] if isinstance(found, dict) else getattr(found, part)
+    assert found == value
+
+
+def test_the_environment_can_give_what_the_file_leaves_out(written):
+    environ = {"ROUNDBOOK_ADMIN_TOKEN": "a", "ROUNDBOOK_AUDITOR_TOKEN": "b"}
+
+    found = load(written(""), environ)
+
+    assert (found.admin.token, found.auditor.token) == ("a", "b")
+
+
+def test_an_override_may_point_into_the_environment_too(written):
+    found = load(written(SMALLEST), {"ROUNDBOOK_ADMIN_TOKEN": "env:X", "X": "y"})
+
+    assert found.admin.token == "y"
+
+
+PROVIDER = '[[provider]]\nid="P"\ndialect="kyren-v1"\nmember="m"\ntoken="t"\n'
+
+WRONG = {
+    "an unknown key": (f"stroe = 'x'\n{SMALLEST}", "stroe"),
+    "an unknown key in a block": (f"{SMALLEST}[server]\nprot = 1\n", "prot"),
+    "an unknown block": (f"{SMALLEST}[sever]\nport = 1\n", "sever"),
+    "a wrong type": (f"{SMALLEST}[server]\nport = 'x'\n", "server.port"),
+    "a store that is no text": (f"store = 5\n{SMALLEST}", "store"),
+    "a block that is a value": (f"server = 5\n{SMALLEST}", "server"),
+    "an admin that is a value": ("admin = 5\n", "admin"),
+    "a list of blocks that is a block": (f"{SMALLEST}[provider]\nid='x'\n", "provider"),
+    "a provider that is a value": (f"provider = [1]\n{SMALLEST}", "provider"),
+    "currencies that are a value": (f"currencies = 1\n{SMALLEST}", "currencies"),
+    "no admin": ("store = 'x'\n", "admin"),
+    "an empty file": ("", "admin"),
+    "no admin token": ("[admin]\n", "admin"),
+    "an empty admin token": ("[admin]\ntoken = ''\n", "admin.token"),
+    "an unknown dialect": (SMALLEST + PROVIDER.replace("kyren-v1", "v9"), "provider[0].dialect"),
+    "a provider without a token": (SMALLEST + PROVIDER.replace('token="t"\n', ""), "token"),
+    "a provider with an empty token": (SMALLEST + PROVIDER.replace('"t"', '""'), "token"),
+    "a provider with no token in its list": (SMALLEST + PROVIDER.replace('"t"', "[]"), "token"),
+    "a provider with an empty token in its list": (
+        SMALLEST + PROVIDER.replace('"t"', '["a", ""]'),
+        "token",
+    ),
+    "a provider without a member": (SMALLEST + PROVIDER.replace('member="m"\n', ""), "member"),
+    "a provider without an id": (SMALLEST + PROVIDER.replace('id="P"\n', ""), "id"),
+    "one provider twice": (SMALLEST + PROVIDER * 2, "provider[1].id"),
+    "one provider twice in other letters": (
+        SMALLEST + PROVIDER + PROVIDER.replace('"P"', '"p"'),
+        "provider[1].id",
+    ),
+    "a variable nobody set": ("[admin]\ntoken = 'env:NOBODY_SET_THIS'\n", "admin.token"),
+    "a port beyond the last": (f"{SMALLEST}[server]\nport = 70000\n", "server.port"),
+    "a port below the first": (f"{SMALLEST}[server]\nport = -1\n", "server.port"),
+    "no threads": (f"{SMALLEST}[server]\nthreads = 0\n", "server.threads"),
+    "too many decimals": (f"{SMALLEST}[currencies]\nBTC = 30\n", "currencies"),
+    "decimals that are none": (f"{SMALLEST}[currencies]\nBTC = 'x'\n", "currencies"),
+    "one token for admin and auditor": (f"{SMALLEST}[auditor]\ntoken = 'a'\n", "auditor.token"),
+    "no toml": ("[admin\n", "roundbook.toml"),
+    "no utf-8": (b"\xff\xfe", "roundbook.toml"),
+}
+
+
+def one_sentence(text, names):
+    assert names in text
+    assert "\n" not in text.strip()
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(("text", "names"), WRONG.values(), ids=WRONG)
+def test_a_wrong_configuration_is_one_sentence_that_names_its_key(written, text, names):
+    with pytest.raises(SettingsWrong) as wrong:
+        load(written(text), {})
+
+    one_sentence(str(wrong.value), names)
+
+
+def test_a_file_that_is_not_there_is_one_sentence_too(tmp_path):
+    with pytest.raises(SettingsWrong, match=r"nowhere\.toml"):
+        load(tmp_path / "nowhere.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("ROUNDBOOK_SERVER_PORT", "x"),
+        ("ROUNDBOOK_SERVER_PORT", "70000"),
+        ("ROUNDBOOK_SERVER_LOG_REQUESTS", "perhaps"),
+        ("ROUNDBOOK_CURRENCIES_USD", "two"),
+        ("ROUNDBOOK_SERVER_THREADS", ""),
+    ],
+)
+def test_a_wrong_variable_is_one_sentence_that_names_it(written, variable, text):
+    with pytest.raises(SettingsWrong) as wrong:
+        load(written(SMALLEST), {variable: text})
+
+    one_sentence(str(wrong.value), variable)
+
+
+def test_a_wrong_secret_is_not_quoted(written):
+    for text in ("[admin]\ntoken = ['canary']\n", f"{SMALLEST}[auditor]\ntoken = {{x='canary'}}\n"):
+        with pytest.raises(SettingsWrong) as wrong:
+            load(written(text), {})
+        assert "canary" not in str(wrong.value)
+
+
+def run(*arguments, environ=None):
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(wire.ROOT), **(environ or {})},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["an unknown key", "a port beyond the last", "no toml", "an empty file", "one provider twice"],
+)
+def test_serving_a_wrong_configuration_exits_2_with_one_line(written, fault):
+    text, names = WRONG[fault]
+
+    done = run("serve", "--config", str(written(text)))
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    one_sentence(done.stderr, names)
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("store = 'postgres://x'", "postgres"),
+        ("store = 'sqlite:///nowhere/at/all/book.db'", "nowhere"),
+        ("store = 'sqlite:////proc/version'", "version"),
+    ],
+)
+def test_serving_from_a_store_that_cannot_be_opened_exits_2_with_one_line(written, line, names):
+    done = run("serve", "--config", str(written(f"{line}\n{SMALLEST}")))
+
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    one_sentence(done.stderr, names)
+
+
+def test_a_demo_never_listens_beyond_the_loopback(tmp_path):
+    done = run(
+        "serve",
+        "--host",
+        "0.0.0.0",
+        "--store",
+        f"sqlite:///{tmp_path}/b.db",
+        environ={"HOME": str(tmp_path)},
+    )
+
+    assert done.returncode == 2
+    one_sentence(done.stderr, "server.host")
+
+
+def test_a_document_is_settled_alike_whatever_its_environment_holds_beside_it():
+    more = {"PATH": "x", "ROUNDBOOK": "y", "ROUNDBOOK_": "z"}
+
+    assert settle(wire.document(), more) == settle(wire.document(), {})
