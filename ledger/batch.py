@@ -30,11 +30,21 @@ class Fold(Protocol[S]):
 class Batch(Generic[S]):
     """One transaction's working set. Streams fold into states of one kind, `empty` before the first event."""
 
-    def __init__(self, store: Store, mapper: Mapper, empty: S, evolve: Fold[S], *, at: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        mapper: Mapper,
+        empty: S,
+        evolve: Fold[S],
+        *,
+        at: str,
+        known: Mapping[str, S] | None = None,
+    ) -> None:
         self.at = at
+        self._known = known or {}
         self._store, self._mapper = store, mapper
         self._empty, self._evolve = empty, evolve
-        self._states: dict[str, S] = {}
+        self.states: dict[str, S] = {}
         self._versions: dict[str, int] = {}
         self._events: dict[tuple[str, int], msgspec.Struct] = {}
         self._read: dict[tuple[str, Key], Row | None] = {}
@@ -43,9 +53,10 @@ class Batch(Generic[S]):
 
     def load(self, streams: Collection[str], rows: Mapping[str, Collection[Key]]) -> None:
         """Reads what many commands are about to touch, a statement a kind instead of one a command."""
-        found = self._store.streams(streams)
-        for stream in streams:
-            self._states[stream] = self._fold(found.get(stream, ()))
+        unknown = [stream for stream in streams if stream not in self._known]
+        found = self._store.streams(unknown)
+        for stream in unknown:
+            self.states[stream] = self._fold(found.get(stream, ()))
         for table, keys in rows.items():
             present = self._store.find(table, keys)
             for key in keys:
@@ -53,13 +64,13 @@ class Batch(Generic[S]):
 
     def state(self, stream: str) -> S:
         """Returns a stream's state, with what this batch has recorded."""
-        found = self._states.get(stream)
+        found = self.states.get(stream) or self._known.get(stream)
         if found is None:
             found = self._fold(self._store.stream(stream))
             for (name, _), event in self._events.items():
                 if name == stream:
                     found = self._evolve(found, event)
-            self._states[stream] = found
+        self.states[stream] = found
         return found
 
     def _fold(self, stored: Iterable[tuple[str, bytes]]) -> S:
@@ -95,13 +106,13 @@ class Batch(Generic[S]):
             topic, state = type(event).__name__, self._mapper.encode(event)
             self.stored.append(StoredEvent(stream, version, topic, state))
             self._events[stream, version] = event
-            if stream in self._states:
-                self._states[stream] = self._evolve(self._states[stream], event)
+            if stream in self.states:
+                self.states[stream] = self._evolve(self.states[stream], event)
             self._project(Recorded(stream, version, event))
 
     def _next_version(self, stream: str) -> int:
-        if stream in self._states:
-            return self._states[stream].version + 1
+        if stream in self.states:
+            return self.states[stream].version + 1
         last = self._versions.get(stream)
         self._versions[stream] = (self._store.stream_version(stream) if last is None else last) + 1
         return self._versions[stream]
