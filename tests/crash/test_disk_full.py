@@ -1,0 +1,140 @@
+import resource
+import subprocess
+from contextlib import suppress
+from http.client import HTTPException
+
+import pytest
+
+from tests.crash.books import check_the_book
+from tests.crash.load import PLAYERS
+from tests.http import wire
+from tests.http.server import serving, until
+
+
+def bet(number):
+    return {
+        **wire.BY_NAME["/V4", "bet"].body,
+        "userId": PLAYERS[number % len(PLAYERS)],
+        "reference": f"bet {number}",
+        "roundId": f"round {number}",
+        "amount": "0.07",
+        "roundDetails": "x" * 2000,
+    }
+
+
+def limit_files(server, size):
+    for process in (server.process.pid, *server.workers()):
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def room_left(folder, spare):
+    return max(file.stat().st_size for file in folder.glob("book.db*")) + spare
+
+
+class Bets:
+    def __init__(self, server):
+        self._server, self._number = server, 0
+        self.acknowledged = {}
+
+    def send(self, number):
+        answer = self._server.send("POST", f"/V4/Bet?{wire.LM_PAIR}", bet(number))
+        assert answer.status == 200
+        if answer.code == 0:
+            self.acknowledged["Bet", f"bet {number}"] = answer.json["transactionId"]
+        return answer.code
+
+    def first_refused(self):
+        self._number += 1
+        code = self.send(self._number)
+        return (self._number, code) if code else None
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount a small disk here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder):
+    with (folder / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+        while True:
+            ballast.write(bytes(4096))
+
+
+def test_a_full_disk_is_998_records_nothing_and_is_over_when_there_is_space(tmp_path, small_disk):
+    document = wire.document(f"sqlite:///{small_disk}/book.db")
+    with serving(tmp_path, document) as server:
+        server.fund(*PLAYERS)
+        bets = Bets(server)
+        assert bets.first_refused() is None
+        fill(small_disk)
+        number, code = until(bets.first_refused, "the disk is full")
+        assert code == 998
+        head = server.get("/api/head").json
+        assert {bets.send(number) for _ in range(5)} == {998}
+        assert server.get("/api/head").json == head
+        assert server.get("/livez").status == 200
+        assert len(server.events()) == head["position"]
+
+        (small_disk / "ballast").unlink()
+        assert bets.send(number) == 0
+        assert server.stop() == 0
+        assert b"Traceback" not in server.err.read_bytes()
+        check_the_book(small_disk / "book.db", bets.acknowledged)
+
+
+def test_a_file_that_cannot_be_written_never_loses_what_was_acknowledged(tmp_path):
+    with serving(tmp_path) as server:
+        server.fund(*PLAYERS)
+        bets = Bets(server)
+        limit_files(server, room_left(tmp_path, 50_000))
+        with suppress(OSError, HTTPException):
+            number, code = until(bets.first_refused, "the file is full")
+            assert code == 998
+            limit_files(server, resource.RLIM_INFINITY)
+            assert bets.send(number) == 0
+        server.kill()
+        check_the_book(tmp_path / "book.db", bets.acknowledged)
+        server.start()
+        assert bets.first_refused() is None
+        assert server.stop() == 0
+
+    check_the_book(tmp_path / "book.db", bets.acknowledged)
+
+
+@pytest.mark.parametrize("pages", [2, 20])
+def test_a_book_that_may_not_grow_is_998_and_can_still_be_read(tmp_path, pages):
+    service = wire.Service(wire.new_settings(store=f"sqlite:///{tmp_path}/book.db"))
+    acknowledged = {}
+    try:
+        for player in PLAYERS:
+            service.fund(player)
+        writer = service.book.store._writer
+        used = writer.execute("pragma page_count").fetchone()[0]
+        writer.execute(f"pragma max_page_count = {used + pages}")
+        answer, number = None, -1
+        while answer is None or answer.code == 0:
+            number += 1
+            answer = service.call("/V4/Bet", bet(number))
+            if answer.code == 0:
+                acknowledged["Bet", f"bet {number}"] = answer.json["transactionId"]
+        assert (answer.status, answer.code) == (200, 998)
+        head = service.head
+        assert service.call("/V4/Bet", bet(number)).code == 998
+        assert service.head == head
+        assert service.call("/V4/Cancel", wire.BY_NAME["/V4", "cancel"].body).code in (0, 998)
+
+        writer.execute("pragma max_page_count = 1000000")
+        again = service.call("/V4/Bet", bet(number))
+        assert again.code == 0
+        acknowledged["Bet", f"bet {number}"] = again.json["transactionId"]
+    finally:
+        service.close()
+    check_the_book(tmp_path / "book.db", acknowledged)
