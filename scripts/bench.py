@@ -1,6 +1,152 @@
+"""`roundbook bench`: what a bet costs over HTTP, beside a route that does nothing, and without HTTP."""
+
+import shlex
+import signal
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+from typing import Any, NamedTuple
+
 import click
+import msgspec
+from rich.console import Console
+
+from scripts import bench_report
+from scripts.bench_server import answer_of, no_op, service
+
+THREADS = (1, 2, 4, 8, 16, 32, 64)
+TRY_S = 1.5
+FIGURES = ("requests_per_s", "p50_ms", "p99_ms", "p99_9_ms", "client_us")
+
+Say = Callable[[str], None]
+Start = Callable[[int], AbstractContextManager[int]]
+"""Starts a server with so many threads; yields its port."""
+
+
+class Plan(NamedTuple):
+    """How much is measured."""
+
+    folder: Path
+    connections: int
+    seconds: float
+    runs: int
+    threads: Sequence[int]
+
+    def load(self, port: int, seconds: float | None = None) -> dict[str, Any]:
+        """Returns the figures of one run of the load."""
+        given = (port, self.connections, seconds or self.seconds)
+        found: dict[str, Any] = answer_of("scripts.bench_load", *given)
+        return found
 
 
 @click.command()
-def bench() -> None:
-    pass
+@click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="Of each.")
+@click.option(
+    "--seconds", default=4.0, show_default=True, type=click.FloatRange(0.1), help="A run."
+)
+@click.option("--connections", default=32, show_default=True, type=click.IntRange(1, 1024))
+@click.option(
+    "--folder",
+    default=gettempdir,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where the stores are made, and removed again [default: the system's temporary one].",
+)
+@click.option("--quick", is_flag=True, help="One run of a second and no search for thread counts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def bench(
+    runs: int, seconds: float, connections: int, folder: Path, *, quick: bool, as_json: bool
+) -> None:
+    """Measure bets: over HTTP beside a route that does nothing, and without HTTP.
+
+    Takes three minutes. Both servers and all files are its own, on the loopback only.
+
+    Example: roundbook bench --runs 3 --json > bench.json
+    """
+    plan = Plan(folder, connections, seconds, runs, THREADS)
+    if quick:
+        plan = plan._replace(seconds=1.0, runs=1, threads=THREADS[-2:-1])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with _progress() as say:
+        found = measure(plan, say)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        bench_report.show(found, Console())
+
+
+@contextmanager
+def _progress() -> Iterator[Say]:
+    """Yields what says on standard error what is being done, where that is a terminal."""
+    with Console(stderr=True).status("") as status:
+        yield status.update
+
+
+def measure(plan: Plan, say: Say) -> dict[str, Any]:
+    """Returns everything that is printed with --json."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "machine": bench_report.machine(plan.folder),
+        "http": _over_http(plan, say),
+        "in_process": _in_process(plan, say),
+    }
+
+
+def _over_http(plan: Plan, say: Say) -> dict[str, Any]:
+    ours, yardstick = partial(service, folder=plan.folder), partial(no_op, folder=plan.folder)
+    tried = _tried(plan, ours, "service", say), _tried(plan, yardstick, "no-op route", say)
+    best = [max(rates, key=rates.__getitem__, default=plan.threads[0]) for rates in tried]
+    runs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    with ours(best[0]) as service_port, yardstick(best[1]) as no_op_port:
+        for run in range(plan.runs):
+            say(f"run {run + 1} of {plan.runs}")
+            runs.append((plan.load(service_port), plan.load(no_op_port)))
+    say("the request log")
+    with ours(best[0], log_requests=True) as port:
+        logging = plan.load(port)
+    medians = [_medians(of) for of in zip(*runs, strict=True)]
+    return {
+        "connections": plan.connections,
+        "seconds": plan.seconds,
+        "runs": plan.runs,
+        "service": {"threads": best[0], **medians[0], "tried": tried[0]},
+        "no_op": {"threads": best[1], **medians[1], "tried": tried[1]},
+        "service_logging": {"threads": best[0], **_medians([logging])},
+        "ratio": _ratio(*medians),
+        "ratios": [_ratio(*pair) for pair in runs],
+    }
+
+
+def _tried(plan: Plan, start: Start, name: str, say: Say) -> dict[int, float]:
+    """Returns requests a second by thread count, from one short run of each where there is a choice."""
+    found = {}
+    for threads in plan.threads if len(plan.threads) > 1 else ():
+        say(f"{name} with {threads} threads")
+        with start(threads) as port:
+            found[threads] = plan.load(port, min(TRY_S, plan.seconds))["requests_per_s"]
+    return found
+
+
+def _medians(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
+    return {figure: statistics.median(run[figure] for run in runs) for figure in FIGURES}
+
+
+def _ratio(ours: dict[str, Any], yardstick: dict[str, Any]) -> float:
+    return round(float(ours["requests_per_s"] / yardstick["requests_per_s"]), 3)
+
+
+def _in_process(plan: Plan, say: Say) -> dict[str, Any]:
+    say("without HTTP")
+    with TemporaryDirectory(prefix="roundbook-bench-", dir=plan.folder) as made:
+        given = (made, plan.seconds / 2)
+        book = answer_of("scripts.bench_book", *given)
+        return {**book, **answer_of("scripts.bench_stock", *given)}
+
+
+if __name__ == "__main__":
+    bench()

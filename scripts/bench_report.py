@@ -1,0 +1,92 @@
+"""What the benchmark found, as tables that a person reads."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import pysqlite3
+from rich.console import Console
+from rich.table import Table
+
+FLUSHES = 200
+
+
+def machine(folder: Path) -> dict[str, Any]:
+    """Returns where it ran. `flush_us`: the median of a page written and flushed in the folder."""
+    return {
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "sqlite": pysqlite3.sqlite_version,
+        "flush_us": _flush_us(folder),
+    }
+
+
+def _flush_us(folder: Path) -> float:
+    took = []
+    with NamedTemporaryFile(dir=folder, prefix="roundbook-bench-") as file:
+        for _ in range(FLUSHES):
+            began = time.perf_counter()
+            os.write(file.fileno(), bytes(4096))
+            os.fsync(file.fileno())
+            took.append(time.perf_counter() - began)
+    return round(statistics.median(took) * 1e6, 1)
+
+
+def show(found: Mapping[str, Any], console: Console) -> None:
+    """Prints everything that was found."""
+    where = found["machine"]
+    console.print(f"[bold]{found['command']}[/]   {found['date']}")
+    console.print(
+        f"{where['cores']} cores, {where['kernel']}, Python {where['python']},"
+        f" SQLite {where['sqlite']}, a flush {where['flush_us']:.0f} µs"
+    )
+    console.print(_over_http(found["http"]))
+    console.print(_ratio(found["http"]))
+    console.print(_in_process(found["in_process"]))
+
+
+def _over_http(http: Mapping[str, Any]) -> Table:
+    title = f"unique bets over {http['connections']} kept-alive connections, {http['runs']} runs of"
+    table = Table(title=f"{title} {http['seconds']:g} s, medians", title_justify="left")
+    table.add_column("")
+    for column in ("threads", "requests/s", "p50 ms", "p99 ms", "p99.9 ms"):
+        table.add_column(column, justify="right")
+    named = {
+        "service": "service",
+        "no_op": "no-op route",
+        "service_logging": "service, log_requests",
+    }
+    for key, name in named.items():
+        of = http[key]
+        latencies = (f"{of[name]:.2f}" for name in ("p50_ms", "p99_ms", "p99_9_ms"))
+        table.add_row(name, str(of["threads"]), f"{of['requests_per_s']:,.0f}", *latencies)
+    return table
+
+
+def _ratio(http: Mapping[str, Any]) -> str:
+    pairs = ", ".join(f"{ratio:.2f}" for ratio in http["ratios"])
+    return f"ratio service : no-op  [bold]{http['ratio']:.2f}[/]   run by run {pairs}\n"
+
+
+def _in_process(found: Mapping[str, Any]) -> Table:
+    table = Table(title="without HTTP, made before the clock starts", title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_column("a second", justify="right")
+    for name, key, unit, what in (
+        ("Book.submit", "book_submit", "threads", "bets"),
+        ("stock Application.save", "stock_save", "threads", "bets"),
+        ("raw sqlite3", "raw_sqlite", "rows a commit", "rows"),
+    ):
+        for count, rate in found[key].items():
+            table.add_row(name, f"{count} {unit}", f"{rate:,.0f} {what}")
+        table.add_section()
+    return table

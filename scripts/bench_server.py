@@ -1,0 +1,153 @@
+"""Starts what the benchmark drives, each a process of its own on the loopback, and ends it again."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
+from http.client import HTTPConnection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+import click
+
+from scripts.bench_bets import CURRENCY, MEMBER, OPENING_CASH, PLAYERS, PROVIDER, TOKEN
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVE = ("-c", "from scripts.cli import main; main()", "serve")
+START_S, STOP_S = 30, 10
+
+
+@contextmanager
+def service(threads: int, *, folder: Path, log_requests: bool = False) -> Iterator[int]:
+    """Runs `roundbook serve` on a new store with funded players; yields its port."""
+    with TemporaryDirectory(prefix="roundbook-bench-", dir=folder) as made:
+        port, config = _free_port(), Path(made, "roundbook.toml")
+        config.write_text(_config(made, threads=threads, log_requests=log_requests))
+        arguments = (*SERVE, "--config", str(config), "--port", str(port))
+        with _running(arguments, port=port, folder=Path(made)):
+            with ThreadPoolExecutor(16) as pool:
+                list(pool.map(partial(_fund, port), PLAYERS))
+            yield port
+
+
+@contextmanager
+def no_op(threads: int, *, folder: Path) -> Iterator[int]:
+    """Runs the no-op application; yields its port."""
+    with TemporaryDirectory(prefix="roundbook-bench-", dir=folder) as made:
+        port = _free_port()
+        arguments = ("-m", "scripts.bench_noop", str(port), str(threads))
+        with _running(arguments, port=port, folder=Path(made)):
+            yield port
+
+
+def answer_of(module: str, *arguments: object) -> Any:
+    """Returns what a module of ours, run as a process, prints as JSON. Raises ClickException."""
+    command = ("-m", module, *map(str, arguments))
+    with _process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        said, complaint = process.communicate()
+    if process.returncode:
+        raise click.ClickException(f"{module}: {complaint.decode(errors='replace').strip()}")
+    return json.loads(said)
+
+
+@contextmanager
+def _running(arguments: Sequence[str], *, port: int, folder: Path) -> Iterator[None]:
+    with (
+        Path(folder, "log").open("wb") as log,
+        _process(arguments, stdout=log, stderr=log) as process,
+    ):
+        if not _ready(process, port):
+            said = Path(folder, "log").read_text(errors="replace")[-2000:]
+            raise click.ClickException(f"{' '.join(arguments)} did not start:\n{said}")
+        yield
+
+
+@contextmanager
+def _process(
+    arguments: Sequence[str], *, stdout: IO[bytes] | int, stderr: IO[bytes] | int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs our Python as leader of a process group, so that it ends with all its children."""
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("ROUNDBOOK_")}
+    path = os.pathsep.join(filter(None, (str(ROOT), ours.get("PYTHONPATH"))))
+    process = subprocess.Popen(  # noqa: S603  (our own interpreter and arguments)
+        [sys.executable, *arguments],
+        env={**ours, "PYTHONPATH": path},
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _ready(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Waits for an answer; the no-op knows no such path, and is ready when it says so."""
+    end = time.monotonic() + START_S
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            if _status(HTTPConnection("127.0.0.1", port, timeout=5), "GET", "/readyz") in (
+                200,
+                404,
+            ):
+                return True
+        except OSError:
+            time.sleep(0.05)
+    return False
+
+
+def _fund(port: int, player: str) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    wallet = f"/api/wallets/{player}/{CURRENCY}"
+    cash = json.dumps({"reference": f"opening-{player}", "amount": OPENING_CASH})
+    _status(connection, "PUT", wallet)
+    if _status(connection, "POST", f"{wallet}/deposits", cash) != 200:
+        raise click.ClickException(f"no cash for {wallet}")
+    connection.close()
+
+
+def _status(connection: HTTPConnection, method: str, path: str, body: str | None = None) -> int:
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    connection.request(method, path, body, headers)
+    response = connection.getresponse()
+    response.read()
+    return response.status
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _config(folder: str, *, threads: int, log_requests: bool) -> str:
+    return f"""store = "sqlite:///{folder}/book.db"
+admin.token = "{TOKEN}"
+[server]
+threads = {threads}
+log_requests = {str(log_requests).lower()}
+[[provider]]
+id = "{PROVIDER}"
+dialect = "lucky-monaco-v4"
+member = "{MEMBER}"
+token = "{TOKEN}"
+"""

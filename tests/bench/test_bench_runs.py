@@ -1,0 +1,32 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FIGURES = {"threads", "requests_per_s", "p50_ms", "p99_ms", "p99_9_ms"}
+
+
+def test_a_quick_run_prints_every_documented_figure_and_leaves_nothing_behind(
+    tmp_path: Path,
+) -> None:
+    ran = subprocess.run(
+        [sys.executable, "scripts/bench.py", "--quick", "--json", "--folder", str(tmp_path)],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    found = json.loads(ran.stdout)
+    assert set(found) == {"date", "command", "machine", "http", "in_process"}
+    assert set(found["machine"]) == {"cores", "kernel", "python", "sqlite", "flush_us"}
+    for server in ("service", "no_op", "service_logging"):
+        assert set(found["http"][server]) >= FIGURES
+    assert len(found["http"]["ratios"]) == found["http"]["runs"] == 1
+    assert set(found["in_process"]["book_submit"]) == {"1", "8", "32", "64"}
+    assert set(found["in_process"]["stock_save"]) == {"1", "32"}
+    assert set(found["in_process"]["raw_sqlite"]) == {"1", "500"}
+    assert list(tmp_path.iterdir()) == []
