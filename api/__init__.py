@@ -10,7 +10,7 @@ from api.operator.credentials import Partner
 from api.operator.wallet import wallet
 from api.ops import ops
 from api.reader import NotJson
-from api.settings import Settings
+from api.settings import Settings, SettingsWrong
 from ledger.operator.book import Book
 from ledger.refusals import Breakdown, Refusal
 from ledger.store import Store, open_store
@@ -29,9 +29,10 @@ PARTNER = {
 def create_app(settings: Settings, store: Store | None = None) -> APIFlask:
     """Returns the service as a WSGI application; it opens the settings' store unless one is given.
 
-    Raises StoreUnfit.
+    Raises StoreUnfit, and SettingsWrong where a provider's id is spelt otherwise in the book.
     """
     store = store or open_store(settings.store, IN_TRANSACTION)
+    _check_spelling(settings, store)
     book = Book(store, settings.house(), on_defect=http.log_defect)
     app = APIFlask("api", title="Roundbook", version="0.1.0", docs_path=None)
     app.request_class = http.StrictRequest
@@ -50,6 +51,15 @@ def create_app(settings: Settings, store: Store | None = None) -> APIFlask:
     _handle_errors(app)
     app.wsgi_app = http.AnyCase(app.wsgi_app, _wallet_paths())  # type: ignore[method-assign]
     return app
+
+
+def _check_spelling(settings: Settings, store: Store) -> None:
+    """An id is part of the names in the book: another letter case would begin another provider."""
+    known = {part.casefold(): part for part in store.first_parts("reference_index")}
+    for index, provider in enumerate(settings.provider):
+        spelt = known.get(provider.id.casefold(), provider.id)
+        if spelt != provider.id:
+            raise SettingsWrong(f"provider[{index}].id: the book spells it {spelt!r}, keep that")
 
 
 def _partners(settings: Settings, dialect: str) -> list[Partner]:

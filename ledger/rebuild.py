@@ -37,7 +37,7 @@ def derive(store: Store, mapper: Mapper) -> Tables:
 
 
 def all_records(store: Store) -> Iterator[Record]:
-    """Returns every record in order, a page at a time, so that no reader holds the store."""
+    """Returns every record in order, a page at a time, so that memory stays flat."""
     page = store.records(after=0, limit=PAGE)
     while page:
         yield from page
@@ -46,7 +46,7 @@ def all_records(store: Store) -> Iterator[Record]:
 
 def differences(store: Store, mapper: Mapper) -> list[Difference]:
     """Returns where the stored tables are not what the events make, sorted; empty when all is well."""
-    with store.transaction():
+    with store.snapshot():
         derived = derive(store, mapper)
         stored = {p.TABLE: _stored(store, p.TABLE, len(p.KEY)) for p in store.projections}
     return [

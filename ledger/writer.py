@@ -7,6 +7,7 @@ whole and its commands are decided again, one by one.
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -25,6 +26,9 @@ MOST_IN_A_BATCH = 256
 TRIES_ALONE = 3
 DEADLINE_S = 8.0
 """Below the 10 s after which a caller sends again."""
+
+GATHER_S = 50e-6
+"""What the callers of a shared batch get to ask again together; one caller alone waits for nothing."""
 
 
 class _Call(Generic[C, R]):
@@ -103,6 +107,8 @@ class Writer(Generic[C, R]):
             finally:
                 for call in batch:
                     call.done.release()
+            if len(batch) > 1:
+                time.sleep(GATHER_S)
 
     def _take(self) -> tuple[list[_Call[C, R]], bool]:
         batch: list[_Call[C, R]] = []

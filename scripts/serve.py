@@ -16,8 +16,6 @@ from api.settings import Settings, SettingsWrong
 from ledger.money import read_text
 from ledger.operator.book import Book
 from ledger.operator.commands import Deposit, OpenWallet
-from ledger.store import open_store
-from projections import IN_TRANSACTION
 from scripts import options
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -79,12 +77,11 @@ def _check_free(settings: Settings) -> None:
 
 
 def _prepare(settings: Settings, *, demo: bool) -> None:
-    """Opens the store once, so that what is wrong with it is said before the service starts."""
-    store = open_store(settings.store, IN_TRANSACTION)
+    """Makes the service once, so that what is wrong is said before it starts; funds the demo."""
+    book: Book = create_app(settings).extensions["book"]
     if not demo:
-        store.close()
+        book.close()
         return
-    book = Book(store, settings.house())
     book.submit(OpenWallet(user=DEMO_PLAYER, currency=DEMO_CURRENCY))
     book.submit(
         Deposit(

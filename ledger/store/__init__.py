@@ -46,6 +46,10 @@ class Store(ApplicationRecorder):
         """
 
     @abstractmethod
+    def snapshot(self) -> AbstractContextManager[Head]:
+        """Reads inside see the head it yields and nothing later; writers are not held up."""
+
+    @abstractmethod
     def streams(self, names: Collection[str]) -> Mapping[str, Sequence[tuple[str, bytes]]]:
         """Returns topics and bodies of the events of many streams, in order; empty ones are absent."""
 
@@ -72,6 +76,10 @@ class Store(ApplicationRecorder):
     @abstractmethod
     def rows(self, table: str, prefix: Key = ()) -> Sequence[Row]:
         """Returns whole rows, key first, whose key begins with `prefix`, sorted by key."""
+
+    @abstractmethod
+    def first_parts(self, table: str) -> Sequence[str]:
+        """Returns what the keys of a table begin with, each once, sorted."""
 
     @abstractmethod
     def records(self, *, after: int, limit: int) -> Sequence[Record]:

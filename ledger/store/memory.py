@@ -46,6 +46,11 @@ class MemoryStore(POPOApplicationRecorder, Store):
             finally:
                 self._in_transaction = False
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Head]:
+        with self._database_lock:
+            yield self.head()
+
     def _roll_back(self, length: int) -> None:
         for event in self._stored_events[length:]:
             del self._stored_events_index[str(event.originator_id)][event.originator_version]
@@ -119,6 +124,10 @@ class MemoryStore(POPOApplicationRecorder, Store):
         with self._database_lock:
             found = self._tables[table].items()
             return sorted((*key, *row) for key, row in found if key[: len(prefix)] == prefix)
+
+    def first_parts(self, table: str) -> Sequence[str]:
+        with self._database_lock:
+            return sorted({key[0] for key in self._tables[table]})
 
     def records(self, *, after: int, limit: int) -> Sequence[Record]:
         with self._database_lock:

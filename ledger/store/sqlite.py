@@ -126,16 +126,17 @@ class SQLiteStore(Store):
     def _read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Reads on the writer's connection inside its transaction, else on an idle read-only one."""
         rows: list[Any]
-        with _Translated():
-            if getattr(self._local, "writing", False):
-                rows = self._writer.execute(statement, parameters).fetchall()
-                return rows
-            with self._reader() as connection:
-                rows = connection.execute(statement, parameters).fetchall()
-                return rows
+        with _Translated(), self._reader() as connection:
+            rows = connection.execute(statement, parameters).fetchall()
+            return rows
 
     @contextmanager
     def _reader(self) -> Iterator[pysqlite3.Connection]:
+        """The connection of this thread's transaction or snapshot, else one that is idle."""
+        own = getattr(self._local, "connection", None)
+        if own is not None:
+            yield own
+            return
         try:
             connection = self._idle.get_nowait()
         except Empty:
@@ -154,6 +155,17 @@ class SQLiteStore(Store):
             self._idle.get().close()
         self._writer.close()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Head]:
+        with self._reader() as connection, _Translated():
+            connection.execute("begin")
+            self._local.connection = connection
+            try:
+                yield self.head()
+            finally:
+                self._local.connection = None
+                connection.execute("rollback")
+
     # writing
 
     @contextmanager
@@ -161,7 +173,7 @@ class SQLiteStore(Store):
         with self._lock:
             with _Translated():
                 self._writer.execute("begin immediate")
-            self._local.writing = True
+            self._local.connection = self._writer
             try:
                 self._head = self.head()
                 yield self._head
@@ -170,7 +182,7 @@ class SQLiteStore(Store):
                 self._roll_back()
                 raise
             finally:
-                self._local.writing = False
+                self._local.connection = None
 
     def _flush(self) -> None:
         with _Translated():
@@ -191,7 +203,7 @@ class SQLiteStore(Store):
         self, stored_events: Sequence[StoredEvent], *, changes: Changes | None = None, **_: Any
     ) -> Sequence[int]:
         """Appends events and the rows they came to; all or nothing. Raises IntegrityError."""
-        if getattr(self._local, "writing", False):
+        if getattr(self._local, "connection", None) is self._writer:
             return self._insert(stored_events, changes or {})
         with self.transaction():
             return self._insert(stored_events, changes or {})
@@ -254,6 +266,9 @@ class SQLiteStore(Store):
 
     def rows(self, table: str, prefix: Key = ()) -> Sequence[Row]:
         return self._read(self._tables[table].select(len(prefix)), prefix)
+
+    def first_parts(self, table: str) -> Sequence[str]:
+        return [part for (part,) in self._read(self._tables[table].first_parts)]
 
     def records(self, *, after: int, limit: int) -> Sequence[Record]:
         return [_record(row) for row in self._read(_RECORDS, (after, limit))]
@@ -318,6 +333,13 @@ class _Table:
         columns = list(projection.COLUMNS)
         self._version = columns.index("version") if "version" in columns else None
         same = self.key if self._version is None else [*self.key, "version"]
+        part = self.key[0]
+        self.first_parts = (  # a step an index entry that differs, not a scan
+            f"with recursive parts(part) as (select min({part}) from {self.name} union all"
+            f" select (select min({part}) from {self.name} where {part} > parts.part)"
+            " from parts where parts.part is not null)"
+            " select part from parts where part is not null"
+        )
         self._insert = f"insert into {self.name} {_values(len(self.key) + len(columns), 1)}"
         self._update = (
             f"update {self.name} set {', '.join(f'{column} = ?' for column in columns)}"

@@ -1,9 +1,12 @@
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
+from api import create_app
 from api.settings import SettingsWrong, load, settle
+from tests import controls
 from tests.http import wire
 
 EXAMPLE = """
@@ -280,3 +283,16 @@ def test_a_document_is_settled_alike_whatever_its_environment_holds_beside_it():
     more = {"PATH": "x", "ROUNDBOOK": "y", "ROUNDBOOK_": "z"}
 
     assert settle(wire.document(), more) == settle(wire.document(), {})
+
+
+def test_a_provider_spelt_otherwise_than_in_the_book_stops_the_start(tmp_path):
+    document = tomllib.loads(EXAMPLE)
+    document["store"] = f"sqlite:///{tmp_path}/book.db"
+    environ = {"ROUNDBOOK_ADMIN_SECRET": "x"}
+    book = create_app(settle(document, environ)).extensions["book"]
+    book.submit(controls.cancel())
+    book.close()
+    document["provider"][0]["id"] = "luckymonaco"
+    with pytest.raises(SettingsWrong) as wrong:
+        create_app(settle(document, environ))
+    assert str(wrong.value) == "provider[0].id: the book spells it 'LuckyMonaco', keep that"

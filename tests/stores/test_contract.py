@@ -10,10 +10,12 @@ import pysqlite3
 import pytest
 from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
 
+from ledger.operator.book import Book
 from ledger.store import Record, Store, StoreUnfit, open_store
 from ledger.store.chain import GENESIS, Head, link
+from ledger.store.sqlite import SQLiteStore
 from projections import IN_TRANSACTION
-from tests import auditor
+from tests import auditor, controls
 from tests.questions import EVERYTHING
 from tests.stores.library import persistence
 
@@ -548,3 +550,24 @@ def test_an_old_sqlite_is_unfit(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(pysqlite3, "sqlite_version_info", (3, 51, 2))
     with pytest.raises(StoreUnfit, match=r"3\.51\.3"):
         open_store(f"sqlite:///{path}")
+
+
+def test_a_snapshot_sees_nothing_later_and_holds_no_writer_up(book: Book) -> None:
+    with ThreadPoolExecutor(1) as writer:
+        with book.store.snapshot() as head:
+            if isinstance(book.store, SQLiteStore):
+                assert writer.submit(book.submit, controls.place_bet()).result(10).recorded
+            assert book.store.head() == head
+            assert book.store.records(after=head.position, limit=10) == []
+        book.submit(controls.place_bet(reference="later"))
+    assert book.store.head().position > head.position
+
+
+def test_the_first_parts_of_keys_are_found_without_a_scan(book: Book) -> None:
+    for provider in ("Kyren", "LuckyMonaco", "a/b"):
+        for number in range(3):
+            reference = f"{provider} {number}"
+            bet = controls.place_bet(provider=provider, reference=reference, amount="1.00")
+            assert book.submit(bet).recorded
+    found = book.store.first_parts("reference_index")
+    assert found == ["Kyren", "LuckyMonaco", "a/b", "cashier"]
