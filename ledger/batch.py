@@ -99,16 +99,15 @@ class Batch(Generic[S]):
         found = self._events.get((stream, version))
         return found or self._mapper.decode(*self._store.event(stream, version))
 
-    def record(self, stream: str, events: Iterable[msgspec.Struct]) -> None:
-        """Appends events to a stream, and moves its state and every table they touch."""
-        for event in events:
-            version = self._next_version(stream)
-            topic, state = type(event).__name__, self._mapper.encode(event)
-            self.stored.append(StoredEvent(stream, version, topic, state))
-            self._events[stream, version] = event
-            if stream in self.states:
-                self.states[stream] = self._evolve(self.states[stream], event)
-            self._project(Recorded(stream, version, event))
+    def record(self, stream: str, event: msgspec.Struct) -> None:
+        """Appends an event to a stream, and moves its state and every table it touches."""
+        version = self._next_version(stream)
+        topic, state = type(event).__name__, self._mapper.encode(event)
+        self.stored.append(StoredEvent(stream, version, topic, state))
+        self._events[stream, version] = event
+        if stream in self.states:
+            self.states[stream] = self._evolve(self.states[stream], event)
+        self._project(Recorded(stream, version, event))
 
     def _next_version(self, stream: str) -> int:
         if stream in self.states:

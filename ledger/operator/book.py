@@ -14,6 +14,7 @@ from ledger.operator import commands, events, round, wallet
 from ledger.operator.house import House
 from ledger.operator.round import Decided, Round, Terms
 from ledger.operator.wallet import Wallet
+from ledger.projection import Row
 from ledger.refusals import (
     Final,
     NotTogether,
@@ -168,7 +169,10 @@ class Book:
             stream, decided = self._decisions[type(command)](batch, command)
         except Refusal as refusal:
             return refusal
-        batch.record(stream, decided.events)
+        for event in decided.events:
+            if isinstance(event, events.WalletEvent):
+                _assert_follows(batch.row("wallets", (event.user, event.currency)), event)
+            batch.record(stream, event)
         if decided.refusal:
             return decided.refusal
         return self._outcome(batch, command, decided)
@@ -349,6 +353,15 @@ def _foreseen(
         wallets.add((command.user, command.currency))
         rounds.add((provider, round_id))
     return streams, {"reference_index": references, "wallets": wallets, "rounds": rounds}
+
+
+def _assert_follows(row: Row | None, event: events.WalletEvent) -> None:
+    """What must hold before an append: the event goes on where its wallet stands, and adds up."""
+    cash, _, _, version = row or (0, 0, 0, 0)
+    assert event.wallet_version == version + 1
+    if isinstance(event, events.MoneyMoved):
+        assert event.cash_before == cash
+        assert event.cash_after == cash + events.moved(event) >= 0
 
 
 def _wallet(batch: Batch[Round], user: str, currency: str) -> Wallet:

@@ -183,6 +183,17 @@ class WalletUnfrozen(WalletEvent, frozen=True, kw_only=True):
     """New bets are taken again."""
 
 
+def moved(event: MoneyMoved) -> int:
+    """Returns the minor units an event adds to its wallet, less than zero where it takes."""
+    match event:
+        case BetPlaced() | WithdrawalMade():
+            return -event.amount
+        case BetReversed():
+            return event.amount - event.win
+        case _:
+            return event.amount
+
+
 InRound = (
     RoundOpened
     | BetPlaced
