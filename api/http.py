@@ -51,8 +51,13 @@ class AnyCase:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         environ["PATH_INFO"] = self._paths.get(path.casefold(), path)
-        answer: Iterable[bytes] = self._app(environ, start_response)
-        return answer
+        answer = self._app(environ, start_response)
+        try:  # a list goes out at once; any other iterable costs the server a second turn
+            return [b"".join(answer)]
+        finally:
+            close = getattr(answer, "close", None)
+            if close:
+                close()
 
 
 UNREAD = frozenset({401, 403, 404, 405, 413})

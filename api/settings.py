@@ -36,7 +36,7 @@ class Server(_Block, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: Port = 8080
-    threads: Count = 64
+    threads: Count = 16
     log_requests: bool = True
 
 
