@@ -114,11 +114,11 @@ def test_a_connection_stays_open_after_any_answer_that_does_not_say_otherwise(
         assert not closed or first.headers.get("connection") == "close"
 
 
-def test_a_request_that_never_ends_keeps_nobody_else_waiting(server):
+def test_a_strangers_request_that_never_ends_keeps_nobody_else_waiting(server):
     stuck = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(100)]
     try:
         for connection in stuck:
-            connection.sendall(head(wire.LM_PAIR, "Content-Length: 5000") + b"{")
+            connection.sendall(head("MEMB_ID=acme&HASH=wrong", "Content-Length: 5000") + b"{")
         assert (
             talk(server, head(wire.LM_PAIR, f"Content-Length: {len(BET)}"), BET.encode()).code == 0
         )
