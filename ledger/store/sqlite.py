@@ -124,19 +124,19 @@ class SQLiteStore(Store):
         self._writer.execute("commit")
 
     def _read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """Reads on the writer's connection inside its transaction, else on an idle read-only one."""
+        """Reads on the connection of this thread's transaction or snapshot, else on an idle one."""
         rows: list[Any]
-        with _Translated(), self._reader() as connection:
-            rows = connection.execute(statement, parameters).fetchall()
-            return rows
+        own = getattr(self._local, "connection", None)
+        with _Translated():
+            if own is not None:
+                rows = own.execute(statement, parameters).fetchall()
+                return rows
+            with self._reader() as connection:
+                rows = connection.execute(statement, parameters).fetchall()
+                return rows
 
     @contextmanager
     def _reader(self) -> Iterator[pysqlite3.Connection]:
-        """The connection of this thread's transaction or snapshot, else one that is idle."""
-        own = getattr(self._local, "connection", None)
-        if own is not None:
-            yield own
-            return
         try:
             connection = self._idle.get_nowait()
         except Empty:
@@ -421,6 +421,8 @@ class _Translated:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if not isinstance(error, pysqlite3.Error):
+            return
         for theirs, ours in _ERRORS:
             if isinstance(error, theirs):
                 raise ours(str(error)) from error
