@@ -44,9 +44,9 @@ def wait_until_ready(url, server):
     pytest.fail("the demo did not get ready")
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    folder, port = tmp_path_factory.mktemp("demo"), free_port()
+@pytest.fixture
+def demo(tmp_path):
+    folder, port = tmp_path, free_port()
     environ = {k: v for k, v in os.environ.items() if not k.startswith("ROUNDBOOK_")}
     with subprocess.Popen(
         [sys.executable, "-u", "-m", "scripts.cli", "serve", "--port", str(port)],
