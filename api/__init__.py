@@ -4,6 +4,7 @@ from apiflask import APIFlask
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from api import http, problems
+from api import loop as event_loop
 from api.admin import admin, bearer
 from api.operator.calls import KYREN_V1, LUCKY_MONACO_V4
 from api.operator.credentials import Partner
@@ -33,7 +34,7 @@ def create_app(settings: Settings, store: Store | None = None) -> APIFlask:
     """
     store = store or open_store(settings.store, IN_TRANSACTION)
     _check_spelling(settings, store)
-    book = Book(store, settings.house(), on_defect=http.log_defect)
+    book = Book(store, settings.house(), latch=event_loop.latch, on_defect=http.log_defect)
     app = APIFlask("api", title="Roundbook", version="0.1.0", docs_path=None)
     app.request_class = http.StrictRequest
     app.security_schemes = PARTNER

@@ -20,7 +20,6 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Secret = Annotated[str, msgspec.Meta(min_length=1)]
 Scale = Annotated[int, msgspec.Meta(ge=0, le=MOST_SCALE)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Count = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 
 
 class SettingsWrong(Exception):
@@ -32,11 +31,10 @@ class _Block(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Server(_Block, frozen=True, kw_only=True):
-    """Where the service listens, how many requests it works on at a time, whether it logs them."""
+    """Where the service listens, and whether it logs each request."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
-    threads: Count = 16
     log_requests: bool = True
 
 

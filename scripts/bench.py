@@ -24,8 +24,8 @@ TRY_S = 1.5
 FIGURES = ("requests_per_s", "p50_ms", "p99_ms", "p99_9_ms", "client_us")
 
 Say = Callable[[str], None]
-Start = Callable[[int], AbstractContextManager[int]]
-"""Starts a server with so many threads; yields its port."""
+Start = Callable[..., AbstractContextManager[int]]
+"""Starts a server; yields its port."""
 
 
 class Plan(NamedTuple):
@@ -99,35 +99,35 @@ def measure(plan: Plan, say: Say) -> dict[str, Any]:
 
 def _over_http(plan: Plan, say: Say) -> dict[str, Any]:
     ours, yardstick = partial(service, folder=plan.folder), partial(no_op, folder=plan.folder)
-    tried = _tried(plan, ours, "service", say), _tried(plan, yardstick, "no-op route", say)
-    best = [max(rates, key=rates.__getitem__, default=plan.threads[0]) for rates in tried]
+    tried = _tried(plan, yardstick, say)
+    best = max(tried, key=tried.__getitem__, default=plan.threads[0])
     runs: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    with ours(best[0]) as service_port, yardstick(best[1]) as no_op_port:
+    with ours() as service_port, yardstick(best) as no_op_port:
         for run in range(plan.runs):
             say(f"run {run + 1} of {plan.runs}")
             runs.append((plan.load(service_port), plan.load(no_op_port)))
     say("the request log")
-    with ours(best[0], log_requests=True) as port:
+    with ours(log_requests=True) as port:
         logging = plan.load(port)
     medians = [_medians(of) for of in zip(*runs, strict=True)]
     return {
         "connections": plan.connections,
         "seconds": plan.seconds,
         "runs": plan.runs,
-        "service": {"threads": best[0], **medians[0], "tried": tried[0]},
-        "no_op": {"threads": best[1], **medians[1], "tried": tried[1]},
-        "service_logging": {"threads": best[0], **_medians([logging])},
+        "service": medians[0],
+        "no_op": {"threads": best, **medians[1], "tried": tried},
+        "service_logging": _medians([logging]),
         "ratio": _ratio(*medians),
         "ratios": [_ratio(*pair) for pair in runs],
     }
 
 
-def _tried(plan: Plan, start: Start, name: str, say: Say) -> dict[int, float]:
-    """Returns requests a second by thread count, from one short run of each where there is a choice."""
+def _tried(plan: Plan, yardstick: Start, say: Say) -> dict[int, float]:
+    """Returns the no-op's requests a second by thread count, from one short run of each."""
     found = {}
     for threads in plan.threads if len(plan.threads) > 1 else ():
-        say(f"{name} with {threads} threads")
-        with start(threads) as port:
+        say(f"no-op route with {threads} threads")
+        with yardstick(threads) as port:
             found[threads] = plan.load(port, min(TRY_S, plan.seconds))["requests_per_s"]
     return found
 

@@ -26,11 +26,11 @@ START_S, STOP_S = 30, 10
 
 
 @contextmanager
-def service(threads: int, *, folder: Path, log_requests: bool = False) -> Iterator[int]:
+def service(*, folder: Path, log_requests: bool = False) -> Iterator[int]:
     """Runs `roundbook serve` on a new store with funded players; yields its port."""
     with TemporaryDirectory(prefix="roundbook-bench-", dir=folder) as made:
         port, config = _free_port(), Path(made, "roundbook.toml")
-        config.write_text(_config(made, threads=threads, log_requests=log_requests))
+        config.write_text(_config(made, log_requests=log_requests))
         arguments = (*SERVE, "--config", str(config), "--port", str(port))
         with _running(arguments, port=port, folder=Path(made)):
             with ThreadPoolExecutor(16) as pool:
@@ -139,11 +139,10 @@ def _free_port() -> int:
         return port
 
 
-def _config(folder: str, *, threads: int, log_requests: bool) -> str:
+def _config(folder: str, *, log_requests: bool) -> str:
     return f"""store = "sqlite:///{folder}/book.db"
 admin.token = "{TOKEN}"
 [server]
-threads = {threads}
 log_requests = {str(log_requests).lower()}
 [[provider]]
 id = "{PROVIDER}"

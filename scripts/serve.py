@@ -1,17 +1,18 @@
 """`roundbook serve`: the service, one process, over HTTP."""
 
-import atexit
+import gc
 import socket
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 from granian.server import Server
 
 from api import create_app
+from api.loop import Service
 from api.settings import Settings, SettingsWrong
 from ledger.money import read_text
 from ledger.operator.book import Book
@@ -48,10 +49,10 @@ def serve(config: Path | None, host: str | None, port: int | None, store: str | 
         "api:create_app",
         address=settings.server.host,
         port=settings.server.port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
+        loop=Loops.uvloop,
         http=HTTPModes.http1,
         workers=1,
-        blocking_threads=settings.server.threads,
         log_level=LogLevels.error,
     )
     server.serve(target_loader=partial(_load, settings))
@@ -59,8 +60,9 @@ def serve(config: Path | None, host: str | None, port: int | None, store: str | 
 
 def _load(settings: Settings, *_: Any, **__: Any) -> Any:
     app = create_app(settings)
-    atexit.register(app.extensions["book"].close)
-    return app
+    gc.collect()
+    gc.freeze()  # what lives as long as the process is not looked through again, 50 ms each time
+    return Service(app.wsgi_app, app.extensions["book"].close)
 
 
 def _check_free(settings: Settings) -> None:

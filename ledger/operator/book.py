@@ -25,7 +25,7 @@ from ledger.refusals import (
     WrongCurrency,
 )
 from ledger.store import Store
-from ledger.writer import Writer
+from ledger.writer import Latch, Writer
 
 MAPPER = Mapper(events.TYPES)
 
@@ -82,13 +82,14 @@ class Book:
         house: House | None = None,
         *,
         now: Callable[[], datetime] = utc_now,
+        latch: Callable[[], Latch] | None = None,
         on_defect: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self.store = store
         self.house = house or House()
         self._now = now
         self._remembered = Remembered()
-        self._writer = Writer(self._commit, on_defect=on_defect)
+        self._writer = Writer(self._commit, latch=latch, on_defect=on_defect)
         self._decisions: dict[type, Callable[..., Place]] = {
             commands.PlaceBet: self._place_bet,
             commands.RecordResult: self._record_result,

@@ -1,7 +1,10 @@
 import json
 import select
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
+import pysqlite3
 import pytest
 
 from tests.http import wire
@@ -114,14 +117,46 @@ def test_a_connection_stays_open_after_any_answer_that_does_not_say_otherwise(
         assert not closed or first.headers.get("connection") == "close"
 
 
-def test_a_strangers_request_that_never_ends_keeps_nobody_else_waiting(server):
-    stuck = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(100)]
+@pytest.mark.parametrize("pair", [wire.LM_PAIR, "MEMB_ID=acme&HASH=wrong"])
+def test_requests_that_never_end_keep_nobody_else_waiting(server, pair):
+    stuck = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(200)]
     try:
         for connection in stuck:
-            connection.sendall(head("MEMB_ID=acme&HASH=wrong", "Content-Length: 5000") + b"{")
+            connection.sendall(head(pair, "Content-Length: 5000") + b"{")
         assert (
             talk(server, head(wire.LM_PAIR, f"Content-Length: {len(BET)}"), BET.encode()).code == 0
         )
     finally:
         for connection in stuck:
             connection.close()
+
+
+def test_a_body_that_does_not_come_is_408_and_the_connection_ends(server):
+    before = position(server)
+
+    with (
+        socket.create_connection(("127.0.0.1", server.port), 30) as connection,
+        connection.makefile("rb") as stream,
+    ):
+        connection.sendall(head(wire.LM_PAIR, f"Content-Length: {len(BET) + 1}") + BET.encode())
+        answer = read_answer(stream)
+        assert stream.read() == b""
+
+    assert (answer.status, answer.json["status"]) == (408, 408)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert position(server) == before
+
+
+def test_while_a_bet_waits_for_its_commit_other_questions_are_answered(server):
+    text = BET.replace(wire.BET_REFERENCE, "waits for its commit")
+    with closing(pysqlite3.connect(server.folder / "book.db", isolation_level=None)) as rival:
+        rival.execute("begin immediate")
+        with ThreadPoolExecutor(1) as pool:
+            length = f"Content-Length: {len(text)}"
+            waiting = pool.submit(talk, server, head(wire.LM_PAIR, length), text.encode())
+            for _ in range(20):
+                assert server.get("/livez").status == 200
+                assert server.get(f"/api/wallets/{wire.PLAYER}/USD").status == 200
+            assert not waiting.done()
+            rival.execute("rollback")
+            assert waiting.result().code == 0

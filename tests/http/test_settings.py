@@ -20,7 +20,6 @@ token = "auditor-token"
 [server]
 host = "127.0.0.1"
 port = 8080
-threads = 64
 log_requests = true
 
 [wallet]
@@ -61,7 +60,7 @@ def test_the_published_example_loads(written):
 
     assert found.store == "sqlite:///roundbook.db"
     assert (found.admin.token, found.auditor.token) == ("s3cret", "auditor-token")
-    assert (found.server.host, found.server.port, found.server.threads) == ("127.0.0.1", 8080, 64)
+    assert (found.server.host, found.server.port) == ("127.0.0.1", 8080)
     assert [provider.id for provider in found.provider] == ["LuckyMonaco", "Kyren"]
     assert found.provider[0].tokens == ["new-token", "old-token"]
     assert found.provider[1].games_off == ["6_speed_baccarat1"]
@@ -97,7 +96,6 @@ def test_any_value_may_stand_in_the_environment(written):
         ("ROUNDBOOK_AUDITOR_TOKEN", "other", "auditor.token", "other"),
         ("ROUNDBOOK_SERVER_HOST", "::1", "server.host", "::1"),
         ("ROUNDBOOK_SERVER_PORT", "9000", "server.port", 9000),
-        ("ROUNDBOOK_SERVER_THREADS", "8", "server.threads", 8),
         ("ROUNDBOOK_SERVER_LOG_REQUESTS", "false", "server.log_requests", False),
         ("ROUNDBOOK_WALLET_ALLOW_CANCEL_COMPLETED", "true", "wallet.allow_cancel_completed", True),
         ("ROUNDBOOK_PROVIDER_LUCKYMONACO_TOKEN", "a,b", "provider.0.tokens", ["a,b"]),
@@ -171,7 +169,6 @@ WRONG = {
     "a variable nobody set": ("[admin]\ntoken = 'env:NOBODY_SET_THIS'\n", "admin.token"),
     "a port beyond the last": (f"{SMALLEST}[server]\nport = 70000\n", "server.port"),
     "a port below the first": (f"{SMALLEST}[server]\nport = -1\n", "server.port"),
-    "no threads": (f"{SMALLEST}[server]\nthreads = 0\n", "server.threads"),
     "too many decimals": (f"{SMALLEST}[currencies]\nBTC = 30\n", "currencies"),
     "decimals that are none": (f"{SMALLEST}[currencies]\nBTC = 'x'\n", "currencies"),
     "one token for admin and auditor": (f"{SMALLEST}[auditor]\ntoken = 'a'\n", "auditor.token"),
@@ -206,7 +203,6 @@ def test_a_file_that_is_not_there_is_one_sentence_too(tmp_path):
         ("ROUNDBOOK_SERVER_PORT", "70000"),
         ("ROUNDBOOK_SERVER_LOG_REQUESTS", "perhaps"),
         ("ROUNDBOOK_CURRENCIES_USD", "two"),
-        ("ROUNDBOOK_SERVER_THREADS", ""),
     ],
 )
 def test_a_wrong_variable_is_one_sentence_that_names_it(written, variable, text):

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from ledger.store import Store
 from ledger.store.chain import Head
 from ledger.store.memory import MemoryStore
 from ledger.store.sqlite import SQLiteStore
-from ledger.writer import MOST_IN_A_BATCH, Writer
+from ledger.writer import CALM_AFTER, MOST_IN_A_BATCH, Writer, thread_latch
 from projections import IN_TRANSACTION
 from tests import auditor, controls
 from tests.questions import EVERYTHING, cash, code, nothing_recorded, tables, topics
@@ -70,7 +71,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 def test_a_full_queue_answers_busy_at_once_and_records_nothing() -> None:
     gate = Gate()
-    writer = Writer(gate.commit, most_waiting=2)
+    writer = Writer(gate.commit, latch=thread_latch, most_waiting=2)
     with waiting(writer, gate, 1, 2, 3):
         for _ in range(3):
             with pytest.raises(Busy) as busy:
@@ -82,14 +83,14 @@ def test_a_full_queue_answers_busy_at_once_and_records_nothing() -> None:
 def test_the_queue_takes_commands_again_when_it_has_room() -> None:
     gate = Gate()
     gate.open.set()
-    writer = Writer(gate.commit, most_waiting=1)
+    writer = Writer(gate.commit, latch=thread_latch, most_waiting=1)
     assert [writer.submit(number) for number in range(20)] == [n * 2 for n in range(20)]
     writer.close()
 
 
 def test_a_deadline_that_passes_while_it_is_decided_is_an_outcome_unknown() -> None:
     gate = Gate()
-    writer = Writer(gate.commit, deadline_s=SOON_S)
+    writer = Writer(gate.commit, latch=thread_latch, deadline_s=SOON_S)
     with pytest.raises(OutcomeUnknown):
         writer.submit(1)
     gate.open.set()
@@ -99,7 +100,7 @@ def test_a_deadline_that_passes_while_it_is_decided_is_an_outcome_unknown() -> N
 
 def test_a_command_nobody_took_in_time_is_answered_998_and_never_decided() -> None:
     gate = Gate()
-    writer = Writer(gate.commit, deadline_s=SOON_S)
+    writer = Writer(gate.commit, latch=thread_latch, deadline_s=SOON_S)
     with pytest.raises(OutcomeUnknown):
         writer.submit(1)
     with pytest.raises(Busy) as busy:
@@ -133,7 +134,7 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_writer() -> None:
 
 def test_what_waits_together_is_committed_together_in_order() -> None:
     gate = Gate()
-    writer = Writer(gate.commit)
+    writer = Writer(gate.commit, latch=thread_latch)
     with waiting(writer, gate, *range(MOST_IN_A_BATCH + 3)):
         pass
     sizes = [len(batch) for batch in gate.batches]
@@ -143,7 +144,7 @@ def test_what_waits_together_is_committed_together_in_order() -> None:
 
 def test_closing_decides_everything_that_waits() -> None:
     gate = Gate()
-    writer = Writer(gate.commit)
+    writer = Writer(gate.commit, latch=thread_latch)
     with waiting(writer, gate, 1, 2, 3):
         pass
     assert [n for batch in gate.batches for n in batch] == [1, 2, 3]
@@ -153,14 +154,68 @@ def test_closing_decides_everything_that_waits() -> None:
 def test_many_callers_each_get_their_own_answer() -> None:
     gate = Gate()
     gate.open.set()
-    writer = Writer(gate.commit)
+    writer = Writer(gate.commit, latch=thread_latch)
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(writer.submit, range(500))) == [n * 2 for n in range(500)]
     writer.close()
 
 
+def test_a_caller_of_the_library_who_is_alone_commits_in_its_own_thread() -> None:
+    seen = []
+    writer = Writer(lambda batch: seen.append(threading.current_thread()) or batch)
+    assert [writer.submit(number) for number in range(3)] == [0, 1, 2]
+    assert set(seen) == {threading.current_thread()}
+    writer.close()
+
+
+def test_a_caller_who_brings_a_latch_never_commits_in_its_own_thread() -> None:
+    seen = []
+    writer = Writer(
+        lambda batch: seen.append(threading.current_thread()) or batch, latch=thread_latch
+    )
+    assert writer.submit(1) == 1
+    assert seen != [threading.current_thread()]
+    writer.close()
+
+
+def test_one_at_a_time_commits_whoever_it_is() -> None:
+    inside, most, by = [], [], set()
+
+    def commit(batch: Sequence[int]) -> Sequence[int]:
+        inside.append(1)
+        most.append(len(inside))
+        by.add(threading.current_thread().name == "writer")
+        os.sched_yield()  # lets another thread in, if it can get in
+        inside.pop()
+        return batch
+
+    writer = Writer(commit)
+    for _ in range(20):
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(writer.submit, range(100))) == list(range(100))
+        for number in range(CALM_AFTER + 2):
+            assert writer.submit(number) == number
+    writer.close()
+    assert max(most) == 1
+    assert by == {True, False}
+
+
+def test_closing_waits_for_the_caller_who_commits_by_itself() -> None:
+    gate = Gate()
+    writer = Writer(gate.commit)
+    with ThreadPoolExecutor(2) as pool:
+        alone = pool.submit(writer.submit, 1)
+        assert gate.entered.wait(10)
+        closing = pool.submit(writer.close)
+        until(lambda: writer._closed)
+        assert not closing.done()
+        gate.open.set()
+        assert alone.result() == 2
+        closing.result()
+
+
 def test_after_an_unknown_outcome_the_same_reference_finds_out(book: Book) -> None:
-    writer: Writer[Any, Outcome] = Writer(book._commit, deadline_s=SOON_S)
+    writer: Writer[Any, Outcome] = Writer(book._commit, latch=thread_latch, deadline_s=SOON_S)
     with book.store.transaction(), pytest.raises(OutcomeUnknown) as unknown:
         writer.submit(controls.place_bet())
     assert unknown.value.code == 998
@@ -327,7 +382,7 @@ def test_a_defect_in_one_command_of_a_batch_does_not_hurt_the_others(book: Book)
         gate.commit([0] * len(batch))
         return book._commit(batch)
 
-    writer: Writer[Any, Outcome] = Writer(commit, on_defect=defects.append)
+    writer: Writer[Any, Outcome] = Writer(commit, latch=thread_latch, on_defect=defects.append)
     bets = [controls.place_bet(reference=n, round_id=n, amount="1.00") for n in "abc"]
     with waiting(writer, gate, bets[0], bets[1], unencodable("bad"), bets[2]):
         pass
@@ -502,7 +557,7 @@ def test_every_command_of_a_conflicting_batch_is_answered(race: Race) -> None:
         gate.commit([0] * len(batch))
         return race.book._commit(batch)
 
-    writer: Writer[Any, Outcome] = Writer(commit)
+    writer: Writer[Any, Outcome] = Writer(commit, latch=thread_latch)
     bets = [controls.place_bet(reference=n, round_id=n, amount="1.00") for n in "abcd"]
     race.book.submit(bets[0])
     with waiting(writer, gate, *bets):
@@ -573,7 +628,7 @@ def test_a_full_disk_is_an_outcome_unknown_and_what_was_there_stays(
 def test_a_flush_that_fails_ends_the_process_before_anyone_is_answered() -> None:
     script = """
 from ledger.store import FlushFailed
-from ledger.writer import Writer
+from ledger.writer import Writer, thread_latch
 
 def commit(batch):
     raise FlushFailed("fsync")
