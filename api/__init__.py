@@ -10,9 +10,9 @@ from api.operator.calls import KYREN_V1, LUCKY_MONACO_V4
 from api.operator.credentials import Partner
 from api.operator.wallet import wallet
 from api.ops import ops
-from api.reader import NotJson
 from api.settings import Settings, SettingsWrong
 from ledger.operator.book import Book
+from ledger.reader import NotJson
 from ledger.refusals import Breakdown, Refusal
 from ledger.store import Store, open_store
 from projections import IN_TRANSACTION

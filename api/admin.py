@@ -11,12 +11,12 @@ from marshmallow import validate
 
 from api.fields import Fields, Id, Money, check_id
 from api.http import json_response
-from api.reader import MOST_DIGITS
 from ledger.money import to_text
 from ledger.operator import commands
 from ledger.operator.book import Book
 from ledger.operator.round import Round
 from ledger.operator.wallet import Wallet
+from ledger.reader import MOST_DIGITS
 from ledger.refusals import NoSuchRound
 from ledger.store import Record
 

@@ -5,8 +5,8 @@ from typing import Any
 from apiflask import Schema
 from marshmallow import fields, missing
 
-from api.reader import TWICE, Number, same
 from ledger.money import Amount, read_number, read_text
+from ledger.reader import TWICE, Number, same
 from ledger.refusals import AmountInvalid, FieldMissing, Malformed
 
 LONGEST_ID = 128

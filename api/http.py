@@ -13,7 +13,7 @@ from apiflask.schema_adapters.marshmallow import parser
 from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from api.reader import MOST_BYTES, read
+from ledger.reader import MOST_BYTES, read
 
 _encode = msgspec.json.Encoder().encode
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from greenlet import getcurrent, greenlet
 
-from api.reader import MOST_BYTES
+from ledger.reader import MOST_BYTES
 from ledger.writer import Latch, thread_latch
 
 BODY_S = 10.0

@@ -6,7 +6,7 @@ from apiflask.exceptions import HTTPError
 from flask import Response, g
 
 from api.http import json_response, log_defect
-from api.reader import NotJson
+from ledger.reader import NotJson
 from ledger.refusals import Breakdown, Refusal
 
 STATUS = {

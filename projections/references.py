@@ -1,5 +1,6 @@
 """Where each reference was first recorded: idempotency across rounds, and the way to a bet's round."""
 
+from ledger.event import Event
 from ledger.operator import events
 from ledger.projection import Key, Recorded, Row
 
@@ -19,7 +20,7 @@ create table if not exists reference_index (
 """
 
 
-def key(event: events.Event) -> Key | None:
+def key(event: Event) -> Key | None:
     match event:
         case events.BetPlaced() | events.BetRefused() | events.TombstoneRecorded():
             return (event.provider, "bet", event.reference)

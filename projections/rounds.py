@@ -1,5 +1,6 @@
 """Every round's status and sums as they are now: no replay, open rounds by player."""
 
+from ledger.event import Event
 from ledger.operator import events
 from ledger.projection import Key, Recorded, Row
 
@@ -22,7 +23,7 @@ create table if not exists rounds (
 """
 
 
-def key(event: events.Event) -> Key | None:
+def key(event: Event) -> Key | None:
     match event:
         case (
             events.RoundOpened()

@@ -1,5 +1,6 @@
 """Every wallet's cash as it is now: the balance each answer quotes."""
 
+from ledger.event import Event
 from ledger.operator import events
 from ledger.projection import Key, Recorded, Row
 
@@ -19,7 +20,7 @@ create table if not exists wallets (
 """
 
 
-def key(event: events.Event) -> Key | None:
+def key(event: Event) -> Key | None:
     return (event.user, event.currency) if isinstance(event, events.WalletEvent) else None
 
 

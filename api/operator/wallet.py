@@ -11,8 +11,8 @@ from api.http import json_response, log_defect, note
 from api.operator import answers
 from api.operator.calls import Asked, Call
 from api.operator.credentials import Partner, admitted, named
-from api.reader import NotJson
 from ledger.operator.book import Book
+from ledger.reader import NotJson
 from ledger.refusals import Breakdown, CredentialWrong, Malformed, OutcomeUnknown, Refusal
 
 JSON = "application/json"

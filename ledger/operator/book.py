@@ -1,14 +1,15 @@
 """The operator's book: a command in, an outcome out, durable before it is answered."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from itertools import islice
+from datetime import datetime
 from typing import Any, get_args
 
 import msgspec
 
 from ledger.batch import Batch
+from ledger.committer import Committer, Foreseen
 from ledger.mapper import Mapper
+from ledger.moments import utc_now
 from ledger.names import name
 from ledger.operator import commands, events, round, wallet
 from ledger.operator.house import House
@@ -29,9 +30,6 @@ from ledger.writer import Latch, Writer
 
 MAPPER = Mapper(events.TYPES)
 
-MOST_ROUNDS = 4096
-"""Kept in mind between batches."""
-
 Place = tuple[str, Decided]
 """The stream to append to, and what was decided."""
 
@@ -45,32 +43,6 @@ class Outcome(msgspec.Struct, frozen=True):
     scale: int
     recorded: bool
     """False where the reference was known: nothing was recorded again."""
-
-
-class Remembered:
-    """Rounds as of a position, so that a bet in an open round reads no stream; forgotten on failure."""
-
-    def __init__(self, position: int = 0, rounds: dict[str, Round] | None = None) -> None:
-        self._position = position
-        self._rounds = rounds or {}
-
-    def rounds_at(self, position: int) -> dict[str, Round]:
-        """Returns the rounds by stream; none where another process has written since."""
-        return self._rounds if position == self._position else {}
-
-    def and_also(self, batch: Batch[Round]) -> "Remembered":
-        """Adds what a batch has read and recorded, and lets the longest unused go."""
-        for stream, state in batch.states.items():
-            self._rounds.pop(stream, None)
-            self._rounds[stream] = state
-        for stream in list(islice(self._rounds, max(0, len(self._rounds) - MOST_ROUNDS))):
-            del self._rounds[stream]
-        return self
-
-
-def utc_now() -> datetime:
-    """Returns the wall clock's time, in UTC."""
-    return datetime.now(UTC)
 
 
 class Book:
@@ -87,8 +59,15 @@ class Book:
     ) -> None:
         self.store = store
         self.house = house or House()
-        self._now = now
-        self._remembered = Remembered()
+        self._commit: Committer[Round, commands.Command, Outcome] = Committer(
+            store,
+            MAPPER,
+            empty=Round(),
+            evolve=round.evolve,
+            foresee=_foreseen,
+            decide=self._decide,
+            now=now,
+        )
         self._writer = Writer(self._commit, latch=latch, on_defect=on_defect)
         self._decisions: dict[type, Callable[..., Place]] = {
             commands.PlaceBet: self._place_bet,
@@ -151,19 +130,6 @@ class Book:
             raise PlayerFrozen("this wallet is frozen", field="userId")
 
     # the writer's side
-
-    def _commit(self, batch_of: Sequence[commands.Command]) -> Sequence[Outcome | Exception]:
-        remembered, self._remembered = self._remembered, Remembered()
-        with self.store.transaction() as head:
-            at = self._now().isoformat(timespec="microseconds").replace("+00:00", "Z")
-            known = remembered.rounds_at(head.position)
-            batch = Batch(self.store, MAPPER, Round(), round.evolve, at=at, known=known)
-            batch.load(*_foreseen(batch_of))
-            outcomes = [self._decide(batch, command) for command in batch_of]
-            if batch.stored:
-                self.store.insert_events(batch.stored, changes=batch.changes())
-        self._remembered = Remembered(head.position + len(batch.stored), known).and_also(batch)
-        return outcomes
 
     def _decide(self, batch: Batch[Round], command: commands.Command) -> Outcome | Refusal:
         try:
@@ -333,9 +299,7 @@ class Book:
         )
 
 
-def _foreseen(
-    batch_of: Sequence[commands.Command],
-) -> tuple[set[str], dict[str, set[tuple[str, ...]]]]:
+def _foreseen(batch_of: Sequence[commands.Command]) -> Foreseen:
     """Returns the streams and rows that the frequent commands will ask for; the rest is read as met."""
     streams: set[str] = set()
     references: set[tuple[str, ...]] = set()

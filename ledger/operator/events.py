@@ -10,17 +10,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from ledger.event import Event
+
 CASHIER = "cashier"
 """Stands where a provider's id stands, for the operator's own deposits and withdrawals."""
 
 ResultKind = Literal["result", "bonus", "jackpot"]
 ReversedBy = Literal["cancel", "cancel-round", "refund"]
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that happened. `recorded_at` is UTC, RFC 3339; order is the position's, not its."""
-
-    recorded_at: str
 
 
 class WalletEvent(Event, frozen=True, kw_only=True):

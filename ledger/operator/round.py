@@ -9,6 +9,7 @@ from typing import Any, Protocol, assert_never
 import msgspec
 from msgspec.structs import replace
 
+from ledger.event import Event
 from ledger.money import to_minor
 from ledger.names import transaction_id
 from ledger.operator import commands, events
@@ -95,7 +96,7 @@ class Round(msgspec.Struct, frozen=True):
 class Decided(msgspec.Struct, frozen=True):
     """What a command came to: events to record, the transaction it is, or why it is refused."""
 
-    events: Sequence[events.Event]
+    events: Sequence[Event]
     transaction_id: str = ""
     refusal: Refusal | None = None
 
@@ -380,13 +381,13 @@ def _reverse(
     at: str,
     *,
     allow_completed: bool,
-) -> list[events.Event]:
+) -> list[Event]:
     others = len(state.open_bets) - len(bets)
     if state.results and not allow_completed:
         raise Final("the round has a result", field="reference")
     if state.results and others:
         raise Final("the round has a result and other open bets", field="reference")
-    recorded: list[events.Event] = []
+    recorded: list[Event] = []
     for bet in bets:
         assert wallet is not None
         win = 0 if others or bet is not bets[-1] else state.won
@@ -442,7 +443,7 @@ class AboutGame(Protocol):
     def game(self) -> str: ...
 
 
-def _opened(state: Round, call: AboutGame, at: str, round_id: str) -> list[events.Event]:
+def _opened(state: Round, call: AboutGame, at: str, round_id: str) -> list[Event]:
     if state.version:
         return []
     return [

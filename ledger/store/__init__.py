@@ -30,6 +30,18 @@ class Record(Notification):
     hash: bytes
 
 
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Rows whose columns equal these values, and with `after < column <= upto`; null is in no range."""
+
+    equals: Mapping[str, str]
+    column: str
+    after: str = ""
+    upto: str
+    limit: int
+    skip: int = 0
+
+
 class Store(ApplicationRecorder):
     """What the writer and the readers need beside the library's recorder."""
 
@@ -76,6 +88,14 @@ class Store(ApplicationRecorder):
     @abstractmethod
     def rows(self, table: str, prefix: Key = ()) -> Sequence[Row]:
         """Returns whole rows, key first, whose key begins with `prefix`, sorted by key."""
+
+    @abstractmethod
+    def where(self, table: str, where: Where) -> Sequence[Row]:
+        """Returns whole rows, key first, sorted by the range's column, then by key."""
+
+    @abstractmethod
+    def count(self, table: str, where: Where) -> int:
+        """Returns how many rows there are, whatever the limit."""
 
     @abstractmethod
     def first_parts(self, table: str) -> Sequence[str]:

@@ -8,7 +8,7 @@ from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder
 
 from ledger.projection import Changes, Key, Projection, Row
-from ledger.store import Record, Store
+from ledger.store import Record, Store, Where
 from ledger.store.chain import GENESIS, Head, link
 
 
@@ -124,6 +124,31 @@ class MemoryStore(POPOApplicationRecorder, Store):
         with self._database_lock:
             found = self._tables[table].items()
             return sorted((*key, *row) for key, row in found if key[: len(prefix)] == prefix)
+
+    def where(self, table: str, where: Where) -> Sequence[Row]:
+        columns = self._columns(table)
+        place = columns.index(where.column)
+        found = sorted(self._meeting(table, where), key=lambda row: (row[place], row))
+        return found[where.skip : where.skip + where.limit]
+
+    def count(self, table: str, where: Where) -> int:
+        return len(self._meeting(table, where))
+
+    def _meeting(self, table: str, where: Where) -> list[Row]:
+        columns = self._columns(table)
+        place = columns.index(where.column)
+        wanted = [(columns.index(name), value) for name, value in where.equals.items()]
+        return [
+            row
+            for row in self.rows(table)
+            if all(row[at] == value for at, value in wanted)
+            and row[place] is not None
+            and where.after < row[place] <= where.upto
+        ]
+
+    def _columns(self, table: str) -> list[str]:
+        (projection,) = (p for p in self._projections if table == p.TABLE)
+        return [*projection.KEY, *projection.COLUMNS]
 
     def first_parts(self, table: str) -> Sequence[str]:
         with self._database_lock:

@@ -17,7 +17,7 @@ from eventsourcing import persistence
 from eventsourcing.persistence import Notification, StoredEvent
 
 from ledger.projection import Changes, Key, Projection, Row
-from ledger.store import FlushFailed, Record, Store, StoreUnfit
+from ledger.store import FlushFailed, Record, Store, StoreUnfit, Where
 from ledger.store.chain import Head, link
 
 OLDEST_SQLITE = (3, 51, 3)
@@ -267,6 +267,17 @@ class SQLiteStore(Store):
     def rows(self, table: str, prefix: Key = ()) -> Sequence[Row]:
         return self._read(self._tables[table].select(len(prefix)), prefix)
 
+    def where(self, table: str, where: Where) -> Sequence[Row]:
+        statement = self._tables[table].where(where.column, tuple(where.equals))
+        return self._read(
+            statement, (*where.equals.values(), where.after, where.upto, where.limit, where.skip)
+        )
+
+    def count(self, table: str, where: Where) -> int:
+        statement = self._tables[table].count(where.column, tuple(where.equals))
+        found: int = self._read(statement, (*where.equals.values(), where.after, where.upto))[0][0]
+        return found
+
     def first_parts(self, table: str) -> Sequence[str]:
         return [part for (part,) in self._read(self._tables[table].first_parts)]
 
@@ -330,7 +341,7 @@ class _Table:
 
     def __init__(self, projection: Projection) -> None:
         self.name, self.key = projection.TABLE, list(projection.KEY)
-        columns = list(projection.COLUMNS)
+        self._columns = columns = list(projection.COLUMNS)
         self._version = columns.index("version") if "version" in columns else None
         same = self.key if self._version is None else [*self.key, "version"]
         part = self.key[0]
@@ -357,6 +368,25 @@ class _Table:
         """Selects whole rows by the first parts of their key."""
         where = " and ".join(f"{column} = ?" for column in self.key[:prefix]) or "true"
         return f"select * from {self.name} where {where} order by {', '.join(self.key)}"
+
+    @cache
+    def where(self, column: str, equals: tuple[str, ...]) -> str:
+        """Selects whole rows in a range of one column, beside others that are given."""
+        order = ", ".join([column, *self.key])
+        return (
+            f"select * from {self.name} where {self._range(column, equals)}"
+            f" order by {order} limit ? offset ?"
+        )
+
+    @cache
+    def count(self, column: str, equals: tuple[str, ...]) -> str:
+        """Counts what `where` selects, without its limit."""
+        return f"select count(*) from {self.name} where {self._range(column, equals)}"
+
+    def _range(self, column: str, equals: tuple[str, ...]) -> str:
+        assert {column, *equals} <= {*self.key, *self._columns}
+        given = "".join(f"{name} = ? and " for name in equals)
+        return f"{given}{column} > ? and {column} <= ?"
 
     def write(self, connection: pysqlite3.Connection, rows: Mapping[Key, Any]) -> None:
         """Inserts what was not there, updates what was; raises where it is not as it was read."""

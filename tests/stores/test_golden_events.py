@@ -6,6 +6,7 @@ from typing import get_args
 import msgspec
 import pytest
 
+from ledger.event import Event
 from ledger.mapper import Mapper, Unreadable
 from ledger.operator import events, round
 from ledger.operator.book import MAPPER
@@ -91,7 +92,7 @@ def test_what_is_no_event_of_this_book_is_unreadable(topic: str, state: bytes) -
 
 
 def test_a_topic_is_the_plain_name_of_its_type() -> None:
-    class BetMoved(events.Event, frozen=True, kw_only=True):
+    class BetMoved(Event, frozen=True, kw_only=True):
         amount: int
 
     event = BetMoved(recorded_at="now", amount=1)

@@ -1,0 +1,9 @@
+"""What every event of every book is."""
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that happened. `recorded_at` is UTC, RFC 3339; order is the position's, not its."""
+
+    recorded_at: str
