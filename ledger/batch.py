@@ -8,7 +8,7 @@ from eventsourcing.persistence import StoredEvent
 
 from ledger.mapper import Mapper
 from ledger.projection import Changes, Key, Recorded, Row
-from ledger.store import Store
+from ledger.store import Store, Where
 
 
 class Aggregate(Protocol):
@@ -93,6 +93,10 @@ class Batch(Generic[S]):
             for (name, key), row in self._rows.items()
         )
         return any(read) or bool(self._store.rows(table, prefix))
+
+    def where(self, table: str, where: Where) -> list[Row]:
+        """Returns whole rows as they were before this batch; what it decides stands in the states."""
+        return list(self._store.where(table, where))
 
     def event(self, stream: str, version: int) -> Any:
         """Returns one event that is known to be there."""

@@ -21,3 +21,11 @@ def moment(text: str) -> datetime:
 def later(than: str, *, seconds: float) -> str:
     """Returns the time so many seconds after another, before it for negative ones."""
     return text(moment(than) + timedelta(seconds=seconds))
+
+
+def milliseconds(moment_: str) -> int:
+    """Returns how many whole milliseconds a time is after 1970 began."""
+    return (moment(moment_) - _EPOCH) // timedelta(milliseconds=1)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

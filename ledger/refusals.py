@@ -111,6 +111,12 @@ class Busy(Breakdown):
     word = "busy"
 
 
+class Unsettled(Breakdown):
+    """The wallet has to answer first what was sent before: nothing was recorded."""
+
+    word = "unsettled"
+
+
 class OutcomeUnknown(Breakdown):
     """It may or may not have been recorded; the same reference finds out."""
 

@@ -44,7 +44,6 @@ class RoundOpened(RoundEvent, frozen=True, kw_only=True):
     scale: int
     game: str
     game_name: str
-    session: str
 
 
 class Requested(RoundEvent, frozen=True, kw_only=True):
@@ -57,6 +56,7 @@ class Requested(RoundEvent, frozen=True, kw_only=True):
 class BetRequested(Requested, frozen=True, kw_only=True):
     """The game placed a bet; nothing is known of the wallet's answer yet."""
 
+    session: str
     amount: int
     details: Any = None
 
@@ -92,9 +92,13 @@ class RefundRequested(Requested, frozen=True, kw_only=True):
 
 
 class Confirmed(RoundEvent, frozen=True, kw_only=True):
-    """The wallet answered 0: the delivery is closed. `transaction_id` is the operator's own, where it names one."""
+    """The wallet answered 0: the delivery is closed.
+
+    `amount` is the stake or the win it was about; `transaction_id` the operator's own, where it names one.
+    """
 
     reference: str
+    amount: int = 0
     transaction_id: str = ""
 
 
@@ -202,7 +206,7 @@ class SweepStopped(Event, frozen=True, kw_only=True):
 
 
 class SweepConfirmed(Event, frozen=True, kw_only=True):
-    """A person confirmed that bets accepted up to `upto` are overdue."""
+    """A person confirmed that what became overdue up to `upto` is to be refunded."""
 
     upto: str
 

@@ -1,0 +1,103 @@
+"""What a wallet's answer says: only an exactly valid one counts, all else is as if none had come.
+
+Source: contract.md, "Types on the wire"; seeds 002, 003 and 004.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from ledger.provider.events import Kind, SendOutcome
+from ledger.provider.house import Dialect
+from ledger.reader import NotJson, read
+from ledger.refusals import Malformed
+
+_CASH = re.compile(r"[0-9]{1,19}(\.[0-9]{1,18})?", re.ASCII)
+_CODE = re.compile(r"0|[1-9][0-9]{0,2}", re.ASCII)
+LONGEST_DETAIL = 200
+LONGEST_ID = 128
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An HTTP answer that came in whole."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a send, for the record. `code` is the wallet's, None where it gave none."""
+
+    outcome: SendOutcome
+    code: int | None = None
+    detail: str = ""
+    transaction_id: str = ""
+
+
+def read_answer(
+    reply: Reply, *, kind: Kind, dialect: Dialect, reference: str, currency: str
+) -> Answer:
+    """Returns what the wallet said to a call of this kind; its outcome is `invalid` where it said nothing."""
+    try:
+        body = _body(reply)
+        code = _code(body, text=kind == "refund" and dialect == "lucky-monaco-v4")
+        if code:
+            return Answer(outcome="answered", code=code, detail=_detail(body))
+        if dialect == "lucky-monaco-v4" and kind == "cancel":
+            _same(body, "reference", reference)
+            return Answer(outcome="answered", code=0)
+        if dialect == "kyren-v1" or kind != "refund":
+            _same(body, "currency", currency)
+            _matches(body, "cash", _CASH)
+        return Answer(outcome="answered", code=0, transaction_id=_id(body, "transactionId"))
+    except (_Invalid, NotJson, Malformed) as error:
+        return Answer(outcome="invalid", detail=str(error)[:LONGEST_DETAIL])
+
+
+class _Invalid(Exception):
+    """The answer is not what the contract says it must be."""
+
+
+def _body(reply: Reply) -> dict[str, Any]:
+    if reply.status != 200:
+        raise _Invalid(f"HTTP {reply.status}")
+    if reply.content_type.partition(";")[0].strip().lower() != "application/json":
+        raise _Invalid("the answer is not application/json")
+    return read(reply.body)
+
+
+def _code(body: dict[str, Any], *, text: bool) -> int:
+    if "error" not in body:
+        raise _Invalid("error: is missing")
+    code = body["error"]
+    if text and type(code) is str and _CODE.fullmatch(code):
+        return int(code)
+    if not text and type(code) is int and 0 <= code <= 999:
+        return code
+    raise _Invalid(f"error: must be {'text' if text else 'a number'}, from 0 to 999")
+
+
+def _same(body: dict[str, Any], field: str, wanted: str) -> None:
+    if body.get(field) != wanted:
+        raise _Invalid(f"{field}: is not the call's")
+
+
+def _matches(body: dict[str, Any], field: str, pattern: re.Pattern[str]) -> None:
+    value = body.get(field)
+    if type(value) is not str or not pattern.fullmatch(value):
+        raise _Invalid(f"{field}: must be a decimal, as text")
+
+
+def _id(body: dict[str, Any], field: str) -> str:
+    value = body.get(field)
+    if type(value) is not str or not 0 < len(value) <= LONGEST_ID or not value.isprintable():
+        raise _Invalid(f"{field}: must be 1 to {LONGEST_ID} printable characters")
+    return value
+
+
+def _detail(body: dict[str, Any]) -> str:
+    said = body.get("description")
+    text = said if type(said) is str else ""
+    return "".join(c if c.isprintable() else " " for c in text[:LONGEST_DETAIL])

@@ -1,0 +1,433 @@
+"""The provider's book: rounds, what the operators' wallets are owed, and what they answered."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from ledger.batch import Batch
+from ledger.committer import Committer, Foreseen
+from ledger.event import Event
+from ledger.mapper import Mapper
+from ledger.moments import later, text, utc_now
+from ledger.names import name
+from ledger.projection import Key
+from ledger.provider import commands, events, round
+from ledger.provider.delivery import Delivery, Verdict, judge
+from ledger.provider.house import House
+from ledger.provider.round import Round
+from ledger.refusals import Malformed, NoSuchRound, Refusal, Unsettled, WrongCurrency
+from ledger.store import Store, Where
+from ledger.writer import Latch, Writer
+
+MAPPER = Mapper(events.TYPES)
+
+EVER = "9999"
+"""Sorts behind every time."""
+
+MOST_ROUNDS_AT_ONCE = 1000
+
+
+class Send(msgspec.Struct, frozen=True):
+    """A send that was taken: the bytes, and how many sends its burst has now."""
+
+    call: events.Call
+    attempt: int
+    sends: int
+    currency: str
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command came to. `round` is as of its commit; `send` is None where another has taken it."""
+
+    round: Round = Round()
+    rounds: Sequence[str] = ()
+    """The rounds that a player's cancellation was about."""
+    send: Send | None = None
+    recorded: bool = False
+    """False where it was known, or had nothing to do."""
+
+
+class Sweep(NamedTuple):
+    """Whether bets are refunded by their age. Source: the table `sweep`."""
+
+    stopped_at: str | None = None
+    reason: str = ""
+    confirmed_upto: str = ""
+
+
+class OpenRound(NamedTuple):
+    """A round with a bet that is open since a time, without an outcome."""
+
+    operator: str
+    round: str
+    user: str
+    open_since: str
+
+
+class Book:
+    """One provider's book on one store; safe to call from many threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        house: House,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        latch: Callable[[], Latch] | None = None,
+        on_defect: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        self.store = store
+        self.house = house
+        self.now = now
+        self._commit: Committer[Round, commands.Command, Outcome] = Committer(
+            store,
+            MAPPER,
+            empty=Round(),
+            evolve=round.evolve,
+            foresee=_foreseen,
+            decide=self._decide,
+            now=now,
+        )
+        self._writer = Writer(self._commit, latch=latch, on_defect=on_defect)
+        self._decisions: dict[type, Callable[..., Outcome]] = {
+            commands.PlaceBet: self._place_bet,
+            commands.ReportResult: self._report_result,
+            commands.EndRound: self._end_round,
+            commands.CancelRound: self._cancel_round,
+            commands.CancelRounds: self._cancel_rounds,
+            commands.RefundOverdue: self._refund_overdue,
+            commands.StartSend: self._start_send,
+            commands.EndSend: self._end_send,
+            commands.RetryDelivery: self._retry_delivery,
+            commands.StopSweep: self._stop_sweep,
+            commands.ConfirmSweep: self._confirm_sweep,
+        }
+
+    def submit(self, command: commands.Command) -> Outcome:
+        """Decides a command and returns what it came to, once that is durable.
+
+        Raises a Refusal when the rules deny it, a Breakdown when it has to be asked again.
+        """
+        return self._writer.submit(command)
+
+    @property
+    def writes(self) -> bool:
+        """Whether commands are being taken."""
+        return self._writer.alive
+
+    def close(self) -> None:
+        """Answers what waits, then closes the store."""
+        self._writer.close()
+        self.store.close()
+
+    # questions
+
+    def round(self, operator: str, round_id: str, *, at: int | None = None) -> Round:
+        """Returns a round as it is now, or as of its `at`-th event. Raises NoSuchRound."""
+        state = Round()
+        for topic, body in self.store.stream(name("round", operator, round_id), upto=at):
+            state = round.evolve(state, MAPPER.decode(topic, body))
+        if not state.version:
+            raise NoSuchRound("no such round", field="roundId")
+        return state
+
+    def deliveries_of(self, state: Round) -> list[Delivery]:
+        """Returns a round's deliveries: its bets, results, end, cancels, refunds."""
+        kinds: list[tuple[events.Kind, Iterable[str]]] = [
+            ("bet", state.bets),
+            ("result", state.results),
+            ("end", [state.id]),
+            ("cancel", state.bets),
+            ("refund", state.bets),
+        ]
+        keys = [(state.operator, kind, named) for kind, names in kinds for named in names]
+        found = self.store.find("deliveries", keys)
+        return [Delivery(*key, *found[key]) for key in keys if key in found]
+
+    def due(self, operator: str, *, limit: int) -> list[Delivery]:
+        """Returns what is to be sent to an operator now, the longest due first."""
+        return self._deliveries({"operator": operator}, "due_at", text(self.now()), limit)
+
+    def undelivered(self, *, limit: int) -> list[Delivery]:
+        """Returns what the wallets still owe an answer to, the oldest first."""
+        return self._deliveries({}, "undelivered_since", EVER, limit)
+
+    def open_rounds(self, operator: str, *, upto: str = EVER, limit: int) -> list[OpenRound]:
+        """Returns rounds without an outcome whose oldest bet was accepted by then, the oldest first."""
+        where = Where(equals={"operator": operator}, column="open_since", upto=upto, limit=limit)
+        return [
+            OpenRound(row[0], row[1], row[2], row[10]) for row in self.store.where("rounds", where)
+        ]
+
+    def sweep(self) -> Sweep:
+        """Returns whether bets are refunded by their age."""
+        return Sweep(*(self.store.row("sweep", ("retention",)) or ()))
+
+    def _deliveries(
+        self, equals: dict[str, str], column: str, upto: str, limit: int
+    ) -> list[Delivery]:
+        where = Where(equals=equals, column=column, upto=upto, limit=limit)
+        return [Delivery(*row) for row in self.store.where("deliveries", where)]
+
+    # the writer's side
+
+    def _decide(
+        self, batch: Batch[Round], command: commands.Command
+    ) -> Outcome | Refusal | Unsettled:
+        try:
+            return self._decisions[type(command)](batch, command)
+        except (Refusal, Unsettled) as denial:
+            return denial
+
+    def _place_bet(self, batch: Batch[Round], bet: commands.PlaceBet) -> Outcome:
+        operator = self.house.operator(bet.operator)
+        known = _owner(batch, bet.operator, "bet", bet.reference)
+        if known:
+            round.repeat_bet(batch.state(known), bet)
+            return _unchanged(batch, known)
+        scale = self.house.scale(bet.currency)
+        if scale is None:
+            raise WrongCurrency("is neither in ISO 4217 nor in [currencies]", field="currency")
+        stream = name("round", bet.operator, bet.round)
+        state = batch.state(stream)
+        return _recorded(
+            batch, stream, round.place_bet(state, bet, operator, scale=scale, at=batch.at)
+        )
+
+    def _report_result(self, batch: Batch[Round], result: commands.ReportResult) -> Outcome:
+        operator = self.house.operator(result.operator)
+        known = _owner(batch, result.operator, "result", result.reference)
+        if known:
+            round.repeat_result(batch.state(known), result)
+            return _unchanged(batch, known)
+        stream = name("round", result.operator, result.round)
+        made = round.report_result(batch.state(stream), result, operator, at=batch.at)
+        return _recorded(batch, stream, made)
+
+    def _end_round(self, batch: Batch[Round], end: commands.EndRound) -> Outcome:
+        operator = self.house.operator(end.operator)
+        stream = name("round", end.operator, end.round)
+        made = round.end_round(batch.state(stream), end, operator, at=batch.at)
+        return _recorded(batch, stream, made)
+
+    def _cancel_round(self, batch: Batch[Round], cancel: commands.CancelRound) -> Outcome:
+        operator = self.house.operator(cancel.operator)
+        stream = name("round", cancel.operator, cancel.round)
+        made = round.cancel_round(batch.state(stream), cancel, operator, at=batch.at)
+        return _recorded(batch, stream, made)
+
+    def _cancel_rounds(self, batch: Batch[Round], cancel: commands.CancelRounds) -> Outcome:
+        self.house.operator(cancel.operator)
+        named = {
+            "operator": cancel.operator,
+            "user": cancel.user,
+            "game": cancel.game,
+            "status": "InProgress",
+        }
+        where = Where(equals=named, column="opened_at", upto=EVER, limit=MOST_ROUNDS_AT_ONCE)
+        rounds = [
+            round_id
+            for _, round_id, *_ in batch.where("rounds", where)
+            if batch.state(name("round", cancel.operator, round_id)).status == "InProgress"
+        ]
+        for round_id in rounds:
+            one = commands.CancelRound(
+                operator=cancel.operator, round=round_id, by=cancel.by, uuid=cancel.uuid
+            )
+            self._cancel_round(batch, one)
+        return Outcome(rounds=rounds, recorded=bool(rounds))
+
+    def _refund_overdue(self, batch: Batch[Round], refund: commands.RefundOverdue) -> Outcome:
+        operator = self.house.operator(refund.operator)
+        stream = name("round", refund.operator, refund.round)
+        state = batch.state(stream)
+        made = round.refund_overdue(state, operator, upto=refund.upto, at=batch.at)
+        return _recorded(batch, stream, made)
+
+    # sends
+
+    def _start_send(self, batch: Batch[Round], start: commands.StartSend) -> Outcome:
+        operator = self.house.operator(start.operator)
+        found = _delivery(batch, start)
+        if not found.due(batch.at):
+            return Outcome()
+        stream = name("round", found.operator, found.round)
+        if found.exhausted(operator.most_sends(found.kind)):  # its last sender died
+            self._exhaust(batch, found, stream)
+            return Outcome(round=batch.state(stream), recorded=True)
+        attempt = found.attempts + 1
+        started = events.SendStarted(
+            recorded_at=batch.at,
+            operator=found.operator,
+            kind=found.kind,
+            reference=found.reference,
+            attempt=attempt,
+            worker=start.worker,
+            until=later(batch.at, seconds=start.lease_s),
+        )
+        batch.record(_stream_of(found), started)
+        call = batch.event(stream, found.intent).call
+        currency = batch.state(stream).currency
+        return Outcome(send=Send(call, attempt, found.sends + 1, currency), recorded=True)
+
+    def _end_send(self, batch: Batch[Round], end: commands.EndSend) -> Outcome:
+        operator = self.house.operator(end.operator)
+        found = _delivery(batch, end)
+        stream = name("round", found.operator, found.round)
+        verdict = judge(found, end, most_sends=operator.most_sends(found.kind))
+        if verdict == "old":
+            return Outcome(round=batch.state(stream))
+        batch.record(_stream_of(found), _ended(found, end, verdict, at=batch.at))
+        match verdict:
+            case "confirmed":
+                made = round.confirm(
+                    batch.state(stream),
+                    found.kind,
+                    found.reference,
+                    operator,
+                    transaction_id=end.transaction_id,
+                    at=batch.at,
+                )
+                return _recorded(batch, stream, made)
+            case "declined":
+                made = round.decline_bet(
+                    batch.state(stream),
+                    found.reference,
+                    operator,
+                    code=end.code or 0,
+                    detail=end.detail,
+                    at=batch.at,
+                )
+                return _recorded(batch, stream, made)
+            case "refused":
+                return _recorded(batch, stream, [_refused(found, end, at=batch.at)])
+            case "exhausted":
+                self._exhaust(batch, found, stream)
+        return Outcome(round=batch.state(stream), recorded=True)
+
+    def _exhaust(self, batch: Batch[Round], found: Delivery, stream: str) -> None:
+        """A bet is given up and cancelled; anything else is parked, and tried for ever."""
+        if found.kind == "bet":
+            operator = self.house.operator(found.operator)
+            state = batch.state(stream)
+            made = round.give_bet_up(state, found.reference, operator, at=batch.at)
+        else:
+            made = [
+                events.DeliveryParked(
+                    recorded_at=batch.at,
+                    operator=found.operator,
+                    round=found.round,
+                    kind=found.kind,
+                    reference=found.reference,
+                )
+            ]
+        _recorded(batch, stream, made)
+
+    def _retry_delivery(self, batch: Batch[Round], retry: commands.RetryDelivery) -> Outcome:
+        found = _delivery(batch, retry)
+        stream = name("round", found.operator, found.round)
+        if found.closed or found.sending:
+            return _unchanged(batch, stream)
+        retried = events.DeliveryRetried(
+            recorded_at=batch.at,
+            operator=found.operator,
+            round=found.round,
+            kind=found.kind,
+            reference=found.reference,
+        )
+        return _recorded(batch, stream, [retried])
+
+    # the sweep
+
+    def _stop_sweep(self, batch: Batch[Round], stop: commands.StopSweep) -> Outcome:
+        row = batch.row("sweep", ("retention",))
+        if row and row[0]:
+            return Outcome()
+        stopped = events.SweepStopped(recorded_at=batch.at, reason=stop.reason)
+        batch.record("sweep", stopped)
+        return Outcome(recorded=True)
+
+    def _confirm_sweep(self, batch: Batch[Round], confirm: commands.ConfirmSweep) -> Outcome:
+        confirmed = events.SweepConfirmed(recorded_at=batch.at, upto=confirm.upto)
+        batch.record("sweep", confirmed)
+        return Outcome(recorded=True)
+
+
+def _foreseen(batch_of: Sequence[commands.Command]) -> Foreseen:
+    """Returns what the frequent commands will ask for; the rest is read as met."""
+    streams: set[str] = set()
+    deliveries: set[Key] = set()
+    for command in batch_of:
+        match command:
+            case commands.PlaceBet():
+                deliveries.add((command.operator, "bet", command.reference))
+            case commands.ReportResult():
+                deliveries.add((command.operator, "result", command.reference))
+            case commands.StartSend() | commands.EndSend():
+                deliveries.add((command.operator, command.kind, command.reference))
+        if isinstance(command, commands.RoundCommand):
+            streams.add(name("round", command.operator, command.round))
+    return streams, {"deliveries": deliveries}
+
+
+def _owner(batch: Batch[Round], operator: str, kind: events.Kind, reference: str) -> str | None:
+    """Returns the stream of the round that has this reference."""
+    row = batch.row("deliveries", (operator, kind, reference))
+    return name("round", operator, row[0]) if row else None
+
+
+def _delivery(batch: Batch[Round], command: commands.DeliveryCommand) -> Delivery:
+    key = (command.operator, command.kind, command.reference)
+    row = batch.row("deliveries", key)
+    if row is None:
+        raise Malformed("no such delivery", field="reference")
+    return Delivery(*key, *row)
+
+
+def _stream_of(delivery: Delivery) -> str:
+    return name("delivery", delivery.operator, delivery.kind, delivery.reference)
+
+
+def _recorded(batch: Batch[Round], stream: str, made: Sequence[Event]) -> Outcome:
+    for event in made:
+        batch.record(stream, event)
+    return Outcome(round=batch.state(stream), recorded=bool(made))
+
+
+def _unchanged(batch: Batch[Round], stream: str) -> Outcome:
+    return Outcome(round=batch.state(stream))
+
+
+def _ended(
+    found: Delivery, end: commands.EndSend, verdict: Verdict, *, at: str
+) -> events.SendEnded:
+    wait_s = {
+        "again": end.wait_s if found.state == "waiting" else end.parked_wait_s,
+        "exhausted": end.parked_wait_s,
+    }.get(verdict)
+    return events.SendEnded(
+        recorded_at=at,
+        operator=end.operator,
+        kind=end.kind,
+        reference=end.reference,
+        attempt=end.attempt,
+        outcome=end.outcome,
+        code=end.code,
+        detail=end.detail,
+        took_ms=end.took_ms,
+        again_at=None if wait_s is None else later(at, seconds=wait_s),
+    )
+
+
+def _refused(found: Delivery, end: commands.EndSend, *, at: str) -> events.DeliveryRefused:
+    return events.DeliveryRefused(
+        recorded_at=at,
+        operator=found.operator,
+        round=found.round,
+        kind=found.kind,
+        reference=found.reference,
+        code=end.code or 0,
+        detail=end.detail,
+    )

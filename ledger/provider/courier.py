@@ -1,0 +1,230 @@
+"""Sends what the wallets are owed: each operator in a lane of its own, so that none delays another's.
+
+What is due stands in the book. A send is taken in the book before it goes out, and its end is recorded
+when it is known: a courier may die anywhere, and several may run. At least once on the wire.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from eventsourcing.persistence import PersistenceError
+from tenacity import AsyncRetrying, RetryCallState, wait_random, wait_random_exponential
+
+from ledger.provider.answers import Answer, read_answer
+from ledger.provider.book import Book, Outcome, Send
+from ledger.provider.commands import Command, EndSend, StartSend
+from ledger.provider.delivery import Delivery
+from ledger.provider.house import Operator
+from ledger.provider.round import Round
+from ledger.provider.wire import Remote, Wire
+from ledger.refusals import Breakdown
+
+POLL_S = 0.25
+"""How often a lane looks for what other processes made due, or what waited its time."""
+
+LONGEST_BACKOFF_S = 60.0
+LEASE_MARGIN_S = 5.0
+STOP_S = 2.0
+"""What sends under way get to end in, when the courier stops; the rest is sent again later."""
+
+RECORD_TRIES = 5
+THREADS = 8
+
+T = TypeVar("T")
+
+
+class Courier:
+    """Delivers one book's calls, on an event loop in a thread of its own."""
+
+    def __init__(
+        self,
+        book: Book,
+        remotes: Mapping[str, Remote],
+        *,
+        worker: str,
+        on_settled: Callable[[Round], None] = lambda _: None,
+        on_defect: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        self.worker = worker
+        self.on_settled = on_settled
+        self.on_defect = on_defect
+        self._book = book
+        self._lanes = {
+            login: Lane(self, book.house.operator(login), remote)
+            for login, remote in remotes.items()
+        }
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="courier")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._running = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
+
+    def start(self) -> None:
+        """Begins to deliver; returns once it does."""
+        self._thread.start()
+        self._running.wait()
+
+    def stop(self) -> None:
+        """Takes nothing more, and gives what is under way a moment to end."""
+        if self._loop and self._stopping:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+        self._pool.shutdown()
+
+    def wake(self, login: str) -> None:
+        """Looks at once for what is due to an operator; from any thread."""
+        if self._loop and login in self._lanes and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._lanes[login].wake)
+
+    async def ask(self, question: Callable[[], T]) -> T:
+        """Returns what the book answers, without holding the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, question)
+
+    async def submit(self, command: Command) -> Outcome:
+        """Returns what a command came to. Raises Breakdown."""
+        return await self.ask(lambda: self._book.submit(command))
+
+    async def due(self, login: str, limit: int) -> list[Delivery]:
+        """Returns what is to be sent to an operator now; nothing where the store cannot be read."""
+        try:
+            return await self.ask(lambda: self._book.due(login, limit=limit))
+        except PersistenceError as error:
+            self.on_defect(error)
+            return []
+
+    def _run(self) -> None:
+        asyncio.run(self._deliver())
+
+    async def _deliver(self) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        lanes = [asyncio.create_task(lane.run()) for lane in self._lanes.values()]
+        self._running.set()
+        await self._stopping.wait()
+        for lane in lanes:
+            lane.cancel()
+        await asyncio.gather(*lanes, return_exceptions=True)
+
+
+class Lane:
+    """One operator's deliveries: so many at a time, the longest due first."""
+
+    def __init__(self, courier: Courier, operator: Operator, remote: Remote) -> None:
+        self._courier, self._operator, self._remote = courier, operator, remote
+        self._sending: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._woken = asyncio.Event()
+        self._burst = wait_random_exponential(multiplier=remote.backoff_s, max=LONGEST_BACKOFF_S)
+        self._parked = wait_random(remote.parked_retry_s / 2, remote.parked_retry_s)
+
+    def wake(self) -> None:
+        """Looks for what is due at once; on the loop."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Delivers until it is cancelled, then lets what is under way end."""
+        self._wire = Wire(self._remote)
+        try:
+            while True:
+                self._woken.clear()
+                await self._take()
+                await _first(self._woken, POLL_S)
+        finally:
+            if self._sending:
+                await asyncio.wait(self._sending.values(), timeout=STOP_S)
+            for task in self._sending.values():
+                task.cancel()
+            await self._wire.close()
+
+    async def _take(self) -> None:
+        """Begins to send what is due, as far as there is room."""
+        room = self._remote.concurrency - len(self._sending)
+        if room <= 0:
+            return
+        for delivery in await self._courier.due(self._operator.id, self._remote.concurrency):
+            key = (delivery.kind, delivery.reference)
+            if key not in self._sending and len(self._sending) < self._remote.concurrency:
+                task = asyncio.create_task(self._deliver(delivery))
+                self._sending[key] = task
+                task.add_done_callback(lambda _, key=key: self._done(key))  # type: ignore[misc]
+
+    def _done(self, key: tuple[str, str]) -> None:
+        del self._sending[key]
+        self._woken.set()
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        try:
+            outcome = await self._courier.submit(self._start(delivery))
+            if outcome.send:
+                started = time.monotonic()
+                answer = await self._answer(delivery, outcome.send)
+                took_ms = int((time.monotonic() - started) * 1000)
+                outcome = await self._record(
+                    self._end(delivery, outcome.send, answer, took_ms=took_ms)
+                )
+            if outcome.recorded:
+                self._courier.on_settled(outcome.round)
+        except Exception as defect:  # noqa: BLE001  (the book has it: it is sent again once its lease is over)
+            self._courier.on_defect(defect)
+
+    async def _answer(self, delivery: Delivery, send: Send) -> Answer:
+        reply = await self._wire.send(send.call)
+        if isinstance(reply, Answer):
+            return reply
+        return read_answer(
+            reply,
+            kind=delivery.kind,
+            dialect=self._operator.dialect,
+            reference=delivery.reference,
+            currency=send.currency,
+        )
+
+    async def _record(self, end: EndSend) -> Outcome:
+        """Records the end of a send; what the wallet said is worth asking more than once."""
+        for tried in range(1, RECORD_TRIES):
+            try:
+                return await self._courier.submit(end)
+            except Breakdown as breakdown:
+                self._courier.on_defect(breakdown)
+                await asyncio.sleep(_nth(self._burst, tried))
+        return await self._courier.submit(end)
+
+    def _start(self, delivery: Delivery) -> StartSend:
+        return StartSend(
+            operator=delivery.operator,
+            kind=delivery.kind,
+            reference=delivery.reference,
+            worker=self._courier.worker,
+            lease_s=self._remote.timeout_s + LEASE_MARGIN_S,
+        )
+
+    def _end(self, delivery: Delivery, send: Send, answer: Answer, *, took_ms: int) -> EndSend:
+        return EndSend(
+            operator=delivery.operator,
+            kind=delivery.kind,
+            reference=delivery.reference,
+            attempt=send.attempt,
+            outcome=answer.outcome,
+            code=answer.code,
+            detail=answer.detail.replace(self._remote.token, "***"),
+            transaction_id=answer.transaction_id,
+            took_ms=took_ms,
+            wait_s=_nth(self._burst, send.sends),
+            parked_wait_s=_nth(self._parked, send.sends),
+        )
+
+
+async def _first(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except TimeoutError:
+        return
+
+
+def _nth(wait: Callable[[RetryCallState], float], attempt: int) -> float:
+    """Returns how long to wait after the `attempt`-th send, in seconds: full jitter, so never the same."""
+    state = RetryCallState(AsyncRetrying(), fn=None, args=(), kwargs={})
+    state.attempt_number = attempt
+    return wait(state)

@@ -1,0 +1,98 @@
+"""One call that an operator's wallet is owed: when it is sent, and what its answer means. Pure."""
+
+from typing import Literal, NamedTuple
+
+from ledger.provider import commands, events
+from ledger.refusals import (
+    AmountInvalid,
+    BetsNotAllowed,
+    FieldMissing,
+    Final,
+    GameUnknown,
+    LoginWrong,
+    Malformed,
+    NoSuchRound,
+    NotEnoughCash,
+    NotTogether,
+    PlayerFrozen,
+    PlayerNotFound,
+    SessionInvalid,
+    WrongCurrency,
+)
+
+State = Literal["waiting", "parked", "refused", "confirmed", "declined", "given-up"]
+Verdict = Literal["confirmed", "declined", "refused", "exhausted", "again", "old"]
+
+FINAL = frozenset({NotEnoughCash.code, Final.code})
+"""Never sent again; a wallet that answers a reversal with these needs a person."""
+
+DECLINED = FINAL | {
+    refusal.code
+    for refusal in (
+        NotTogether,
+        NoSuchRound,
+        WrongCurrency,
+        BetsNotAllowed,
+        GameUnknown,
+        LoginWrong,
+        SessionInvalid,
+        PlayerFrozen,
+        Malformed,
+        AmountInvalid,
+        PlayerNotFound,
+        FieldMissing,
+    )
+}
+"""Codes that say a bet was not taken; on any other it is asked again, then cancelled to be sure."""
+
+
+class Delivery(NamedTuple):
+    """A delivery as it is now. Source: the table `deliveries`, whose columns these are."""
+
+    operator: str
+    kind: events.Kind
+    reference: str
+    round: str
+    intent: int
+    """The version of the event in the round's stream that asks for it."""
+    state: State
+    sends: int
+    """In this burst."""
+    attempts: int
+    """In all; the last one is under way where `sending`."""
+    sending: int
+    due_at: str | None
+    undelivered_since: str | None
+    last_error: str
+    code: int | None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the wallet has given an answer that settles it, or it was given up."""
+        return self.state in ("confirmed", "declined", "given-up")
+
+    def due(self, at: str) -> bool:
+        """Returns whether it is to be sent: its time has come, and no other sender is at it."""
+        return self.due_at is not None and self.due_at <= at
+
+    def exhausted(self, most_sends: int) -> bool:
+        """Returns whether its burst is over; what is parked has no more bursts, only single sends."""
+        return self.state == "waiting" and self.sends >= most_sends
+
+
+def judge(delivery: Delivery, end: commands.EndSend, *, most_sends: int) -> Verdict:
+    """Returns what a send's end means for its delivery.
+
+    `old`: another sender has taken over, or it is closed; only an answer that settles it still counts.
+    """
+    if delivery.closed:
+        return "old"
+    if end.outcome == "answered" and end.code == 0:
+        return "confirmed"
+    if end.outcome == "answered" and delivery.kind == "bet" and end.code in DECLINED:
+        return "declined"
+    if end.attempt != delivery.attempts or not delivery.sending:
+        return "old"
+    if end.outcome == "answered" and end.code in FINAL:
+        return "refused"
+    return "exhausted" if delivery.exhausted(most_sends) else "again"

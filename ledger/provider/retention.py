@@ -1,0 +1,168 @@
+"""Refunds by age: a bet whose round has no outcome after the retention days is given back, once.
+
+A clock that jumped must not refund every open bet. A sweep takes few rounds, and stops with an alarm,
+until a person confirms, when the clock cannot be trusted or far more is overdue than is usual.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from ledger.moments import moment, text
+from ledger.provider.book import Book, OpenRound
+from ledger.provider.commands import ConfirmSweep, RefundOverdue, StopSweep
+
+DAY_S = 24 * 3600
+MOST_STEP_S = 300.0
+"""By which wall clock and steady clock may differ between two sweeps."""
+
+MOST_AHEAD_S = 300.0
+"""By which the last event may be ahead of the wall clock."""
+
+LONGEST_SILENCE_S = 7.0 * DAY_S
+"""Between the last event and a refund by age: a book that slept longer wants a person's eye."""
+
+
+def steady() -> float:
+    """Returns seconds of a clock that nobody sets, and that counts while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Swept(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sweep came to: rounds it refunded, whether more wait, or why it stopped."""
+
+    refunded: list[OpenRound] = []
+    more: bool = False
+    stopped: str = ""
+
+
+class Sweeper:
+    """Sweeps one book. `cap`: rounds a sweep, and how many may become overdue at once without alarm."""
+
+    def __init__(
+        self,
+        book: Book,
+        *,
+        cap: int,
+        steady: Callable[[], float] = steady,
+        on_refunded: Callable[[OpenRound], None] = lambda _: None,
+    ) -> None:
+        self._book = book
+        self._cap = cap
+        self._steady = steady
+        self._on_refunded = on_refunded
+        self._clocks = (book.now(), steady())
+
+    def overdue(self) -> list[OpenRound]:
+        """Returns up to cap + 1 rounds an operator that are overdue now, the oldest first."""
+        return [
+            found
+            for login in sorted(self._book.house.operators)
+            for found in self._book.open_rounds(login, upto=self.cutoff(login), limit=self._cap + 1)
+        ]
+
+    def cutoff(self, login: str) -> str:
+        """Returns the time at which, or before, a bet that is overdue now was accepted."""
+        days = self._book.house.operator(login).retention_days
+        return text(self._book.now() - timedelta(days=days))
+
+    def sweep(self) -> Swept:
+        """Refunds what is overdue, as far as the cap goes, unless it is stopped. Raises Breakdown."""
+        found = self.overdue()
+        fault = self._fault(found)
+        if fault and not self._book.sweep().stopped_at:
+            self._book.submit(StopSweep(reason=fault))
+        stopped = self._book.sweep()
+        if stopped.stopped_at:
+            return Swept(stopped=stopped.reason)
+        for each in found[: self._cap]:
+            self._book.submit(
+                RefundOverdue(
+                    operator=each.operator, round=each.round, upto=self.cutoff(each.operator)
+                )
+            )
+            self._on_refunded(each)
+        return Swept(refunded=found[: self._cap], more=len(found) > self._cap)
+
+    def confirm(self) -> None:
+        """A person has looked: what is overdue by now is refunded, sweep by sweep."""
+        self._book.submit(ConfirmSweep(upto=text(self._book.now())))
+
+    def _fault(self, found: list[OpenRound]) -> str:
+        """Returns why what is overdue cannot be trusted, empty where it can."""
+        stepped = self._step()
+        if stepped:
+            return stepped
+        upto = self._book.sweep().confirmed_upto
+        fresh = [each for each in found if self._became_overdue(each) > upto]
+        if not fresh:
+            return ""
+        if len(fresh) > self._cap:
+            return f"a crowd: more than {self._cap} rounds became overdue since the last sweep"
+        return self._silence()
+
+    def _became_overdue(self, found: OpenRound) -> str:
+        days = self._book.house.operator(found.operator).retention_days
+        return text(moment(found.open_since) + timedelta(days=days))
+
+    def _step(self) -> str:
+        """Compares how far both clocks went since the last sweep."""
+        now, tick = self._book.now(), self._steady()
+        (was, ticked), self._clocks = self._clocks, (now, tick)
+        step = (now - was).total_seconds() - (tick - ticked)
+        if abs(step) <= MOST_STEP_S:
+            return ""
+        return f"the clock was set by {timedelta(seconds=round(step))}, to {text(now)}"
+
+    def _silence(self) -> str:
+        last = self._last_event()
+        if last is None:
+            return ""
+        ahead = (self._book.now() - last).total_seconds()
+        if ahead < -MOST_AHEAD_S:
+            return f"the clock stands before the last event, of {text(last)}"
+        if ahead > LONGEST_SILENCE_S:
+            return f"nothing was recorded since {text(last)}: is the clock right?"
+        return ""
+
+    def _last_event(self) -> datetime | None:
+        head = self._book.store.head().position
+        records = self._book.store.records(after=head - 1, limit=1) if head else []
+        if not records:
+            return None
+        return moment(msgspec.json.decode(records[0].state, type=_Timed).recorded_at)
+
+
+class _Timed(msgspec.Struct):
+    recorded_at: str
+
+
+class Retention:
+    """Sweeps every so many seconds in a thread of its own."""
+
+    def __init__(
+        self, sweeper: Sweeper, *, every_s: float, on_defect: Callable[[Exception], None]
+    ) -> None:
+        self._sweeper, self._every_s, self._on_defect = sweeper, every_s, on_defect
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+
+    def start(self) -> None:
+        """Begins to sweep."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends once a sweep under way is done."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._sweeper.sweep()
+            except Exception as defect:  # noqa: BLE001  (the next sweep finds what this one left)
+                self._on_defect(defect)
+            self._stopping.wait(self._every_s)

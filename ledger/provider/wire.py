@@ -1,0 +1,148 @@
+"""One operator's wallet over HTTP: kept-alive connections, a deadline for the whole call, no surprises.
+
+Redirects are answers like any other, bodies are taken as they are and cut at 64 KiB, and an address
+is checked where it is connected to, so that a name cannot point elsewhere the second time.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpcore
+import msgspec
+
+from ledger.provider.answers import Answer, Reply
+from ledger.provider.events import Call
+
+MOST_BYTES = 64 * 1024
+KEEP_ALIVE_S = 30.0
+
+_HEADERS = [
+    ("Content-Type", "application/json"),
+    ("Accept", "application/json"),
+    ("Accept-Encoding", "identity"),
+    ("User-Agent", "roundbook"),
+]
+
+
+class Remote(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator's wallet: where it is, what we show it, and how patient we are with it.
+
+    `member` and `token` go as MEMB_ID and HASH; neither is ever recorded.
+    """
+
+    url: str
+    member: str
+    token: str
+    allow_private: bool = False
+    timeout_s: float = 10.0
+    backoff_s: float = 1.0
+    parked_retry_s: float = 300.0
+    concurrency: int = 8
+
+
+class AddressRefused(httpcore.ConnectError):
+    """The wallet's name leads to a private or link-local address."""
+
+
+class Wire:
+    """Sends calls to one wallet; belongs to one event loop."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        parts = urlsplit(remote.url)
+        self._origin = (parts.scheme, parts.hostname or "", parts.port)
+        self._base = parts.path.rstrip("/")
+        self._host = parts.netloc
+        pair = f"MEMB_ID={quote(remote.member, safe='')}&HASH={quote(remote.token, safe='')}"
+        self._query = pair
+        self._pool = httpcore.AsyncConnectionPool(
+            max_connections=remote.concurrency,
+            keepalive_expiry=KEEP_ALIVE_S,
+            network_backend=_Guarded(allow_private=remote.allow_private),
+        )
+
+    async def close(self) -> None:
+        """Ends every connection."""
+        await self._pool.aclose()
+
+    async def send(self, call: Call) -> Reply | Answer:
+        """Returns the reply, or what kept it from coming, within the deadline whatever the wallet does."""
+        try:
+            async with asyncio.timeout(self._remote.timeout_s):
+                return await self._send(call)
+        except TimeoutError:
+            return Answer(outcome="timeout", detail=f"no answer in {self._remote.timeout_s:g} s")
+        except (httpcore.ConnectError, OSError) as error:
+            return Answer(outcome="unreachable", detail=str(error)[:200] or "no connection")
+        except httpcore.NetworkError:
+            return Answer(outcome="unreachable", detail="the connection broke")
+        except httpcore.ProtocolError:
+            return Answer(outcome="invalid", detail="the answer is not whole, or not HTTP")
+
+    async def _send(self, call: Call) -> Reply | Answer:
+        scheme, host, port = self._origin
+        target = f"{self._base}{call.path}?{self._query}"
+        url = httpcore.URL(scheme=scheme, host=host, port=port, target=target)
+        headers = [("Host", self._host), *_HEADERS]
+        async with self._pool.stream(
+            "POST", url, headers=headers, content=call.body.encode()
+        ) as response:
+            named = {key.lower(): value.decode("latin-1") for key, value in response.headers}
+            if named.get(b"content-encoding", "identity").lower() != "identity":
+                return Answer(outcome="invalid", detail="the answer is encoded, and was not to be")
+            body = bytearray()
+            async for chunk in response.aiter_stream():
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    return Answer(outcome="invalid", detail="the answer is larger than 64 KiB")
+            return Reply(response.status, named.get(b"content-type", ""), bytes(body))
+
+
+class _Guarded(httpcore.AsyncNetworkBackend):
+    """Connects to the address it has checked."""
+
+    def __init__(self, *, allow_private: bool) -> None:
+        self._allow_private = allow_private
+        self._backend = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        addresses = await _resolved(host, port)
+        allowed = [each for each in addresses if self._allow_private or is_public(each)]
+        if not allowed:
+            raise AddressRefused(
+                "the wallet's address is private or link-local; allow_private = true allows it"
+            )
+        return await self._backend.connect_tcp(
+            allowed[0], port, timeout, local_address, socket_options
+        )
+
+    async def sleep(self, seconds: float) -> None:
+        await self._backend.sleep(seconds)
+
+
+async def _resolved(host: str, port: int) -> list[str]:
+    try:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpcore.ConnectError(f"the wallet's name is not known: {error.strerror}") from None
+    return [str(address[0]) for *_, address in found]
+
+
+def is_public(address: str) -> bool:
+    """Returns whether an address is one that the whole internet reaches."""
+    found = ip_address(address.partition("%")[0])
+    if isinstance(found, IPv6Address):
+        found = found.ipv4_mapped or found.sixtofour or found
+    return found.is_global and not found.is_multicast
