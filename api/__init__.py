@@ -1,24 +1,43 @@
 """The HTTP side: it translates and decides nothing. `create_app` is where all parts meet."""
 
+from collections.abc import Callable
+from datetime import datetime
+
 from apiflask import APIFlask
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from api import http, problems
 from api import loop as event_loop
 from api.admin import admin, bearer
-from api.operator.calls import KYREN_V1, LUCKY_MONACO_V4
-from api.operator.credentials import Partner
+from api.credentials import Partner
+from api.operator import calls as wallet_calls
 from api.operator.wallet import wallet
 from api.ops import ops
+from api.provider import calls as provider_calls
+from api.provider.calls import Desk
+from api.provider.games import games
+from api.provider.operators import Relation, operators
+from api.provider.waiting import Waiting
 from api.settings import Settings, SettingsWrong
+from ledger.moments import utc_now
 from ledger.operator.book import Book
+from ledger.provider.book import Book as ProviderBook
+from ledger.provider.worker import Worker
 from ledger.reader import NotJson
 from ledger.refusals import Breakdown, Refusal
 from ledger.store import Store, open_store
 from projections import IN_TRANSACTION
+from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
 
-DIALECTS = {"lucky-monaco-v4": ("/V4", LUCKY_MONACO_V4), "kyren-v1": ("/v1", KYREN_V1)}
-
+WALLET = {
+    "lucky-monaco-v4": ("/V4", wallet_calls.LUCKY_MONACO_V4),
+    "kyren-v1": ("/v1", wallet_calls.KYREN_V1),
+}
+PROVIDER = {
+    "lucky-monaco-v4": ("/V4", provider_calls.LUCKY_MONACO_V4),
+    "kyren-v1": ("/v1", provider_calls.KYREN_V1),
+}
+"""Who answers what, by dialect: the operator's wallet, and the provider."""
 
 DOCS = {"app_name": "Roundbook", "layout": "BaseLayout", "tryItOutEnabled": True}
 PARTNER = {
@@ -27,14 +46,17 @@ PARTNER = {
 }
 
 
-def create_app(settings: Settings, store: Store | None = None) -> APIFlask:
+def create_app(
+    settings: Settings, store: Store | None = None, *, now: Callable[[], datetime] = utc_now
+) -> APIFlask:
     """Returns the service as a WSGI application; it opens the settings' store unless one is given.
 
+    Where there is a provider's book its worker stands in `extensions["worker"]`, for the caller to start.
     Raises StoreUnfit, and SettingsWrong where a provider's id is spelt otherwise in the book.
     """
     store = store or open_store(settings.store, IN_TRANSACTION)
     _check_spelling(settings, store)
-    book = Book(store, settings.house(), latch=event_loop.latch, on_defect=http.log_defect)
+    book = Book(store, settings.house(), latch=event_loop.latch, on_defect=http.log_defect, now=now)
     app = APIFlask("api", title="Roundbook", version="0.1.0", docs_path=None)
     app.request_class = http.StrictRequest
     app.security_schemes = PARTNER
@@ -42,16 +64,65 @@ def create_app(settings: Settings, store: Store | None = None) -> APIFlask:
     app.after_request(http.close_unread)
     if settings.server.log_requests:
         http.log_requests(app)
-    for name, (prefix, calls) in DIALECTS.items():
+    for name, (prefix, calls) in WALLET.items():
         app.register_blueprint(wallet(name, prefix, calls, _partners(settings, name), book))
-    auth = bearer(settings.admin.token, settings.auditor.token if settings.auditor else None)
     providers = {p.id.casefold(): p.id for p in settings.provider}
-    app.register_blueprint(admin(book, auth, providers))
-    app.register_blueprint(ops(book))
+    app.register_blueprint(admin(book, bearer(_tokens(settings)), providers))
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", DOCS))
+    if settings.provider_book:
+        _add_provider(app, settings, now)
+    app.register_blueprint(ops(book, app.extensions.get("provider_book")))
     _handle_errors(app)
-    app.wsgi_app = http.AnyCase(app.wsgi_app, _wallet_paths())  # type: ignore[method-assign]
+    app.wsgi_app = http.AnyCase(app.wsgi_app, _paths(settings))  # type: ignore[method-assign]
     return app
+
+
+def close(app: APIFlask) -> None:
+    """Stops the worker and closes the books of an application."""
+    for name, end in (("worker", "stop"), ("provider_book", "close"), ("book", "close")):
+        if name in app.extensions:
+            getattr(app.extensions[name], end)()
+
+
+def worker(settings: Settings, book: ProviderBook, waiting: Waiting | None = None) -> Worker:
+    """Returns what delivers and sweeps for a provider's book; not started."""
+    assert settings.provider_book is not None
+    return Worker(
+        book,
+        {operator.secure_login: operator.remote() for operator in settings.operator},
+        sweep_every_s=settings.provider_book.sweep_every_s,
+        sweep_cap=settings.provider_book.sweep_cap,
+        on_settled=waiting.wake if waiting else lambda _: None,
+        on_defect=http.log_defect,
+    )
+
+
+def _add_provider(app: APIFlask, settings: Settings, now: Callable[[], datetime]) -> None:
+    assert settings.provider_book is not None
+    book = ProviderBook(
+        open_store(settings.provider_book.store, PROVIDER_TABLES),
+        settings.provider_house(),
+        now=now,
+        latch=event_loop.latch,
+        on_defect=http.log_defect,
+    )
+    waiting = Waiting(event_loop.latch)
+    courier = worker(settings, book, waiting)
+    desk = Desk(book, waiting, courier.wake)
+    app.extensions["provider_book"], app.extensions["worker"] = book, courier
+    tokens = {**_tokens(settings), "game": settings.provider_book.token}
+    app.register_blueprint(games(desk, bearer(tokens)))
+    for name, (prefix, calls) in PROVIDER.items():
+        relations = _relations(settings, name)
+        app.register_blueprint(operators(name, prefix, calls, relations, desk))
+    app.wsgi_app = http.ToldByBody(  # type: ignore[method-assign]
+        app.wsgi_app, path="/V4/CancelRound", key="secureLogin", instead="/V4/cancelround"
+    )
+
+
+def _tokens(settings: Settings) -> dict[str, str]:
+    auditor = {"auditor": settings.auditor.token} if settings.auditor else {}
+    return {"admin": settings.admin.token, **auditor}
 
 
 def _check_spelling(settings: Settings, store: Store) -> None:
@@ -71,8 +142,24 @@ def _partners(settings: Settings, dialect: str) -> list[Partner]:
     ]
 
 
-def _wallet_paths() -> list[str]:
-    return [f"{prefix}/{call.path}" for prefix, calls in DIALECTS.values() for call in calls]
+def _relations(settings: Settings, dialect: str) -> list[Relation]:
+    return [
+        Relation(
+            Partner(o.secure_login, o.secure_login.encode(), [t.encode() for t in o.tokens]),
+            o.hash,
+            o.secret,
+        )
+        for o in settings.operator
+        if o.dialect == dialect
+    ]
+
+
+def _paths(settings: Settings) -> list[str]:
+    """Returns every path that answers in any letter case; the wallet's spelling is the last word."""
+    provider = PROVIDER.values() if settings.provider_book else ()
+    return [f"{prefix}/{call.path}" for prefix, calls in provider for call in calls] + [
+        f"{prefix}/{call.path}" for prefix, calls in WALLET.values() for call in calls
+    ]
 
 
 def _handle_errors(app: APIFlask) -> None:

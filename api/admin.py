@@ -18,7 +18,7 @@ from ledger.operator.round import Round
 from ledger.operator.wallet import Wallet
 from ledger.reader import MOST_DIGITS
 from ledger.refusals import NoSuchRound
-from ledger.store import Record
+from ledger.store import Record, Store
 
 MOST_EVENTS = 1000
 
@@ -48,10 +48,10 @@ class Page(Schema):
     limit = Whole(load_default=100, validate=validate.Range(min=1, max=MOST_EVENTS))
 
 
-def bearer(admin: str, auditor: str | None) -> HTTPTokenAuth:
-    """Returns who a bearer token is: the admin may do all, the auditor may read."""
-    auth = HTTPTokenAuth(scheme="Bearer", description="The admin's or the auditor's token")
-    known = [("admin", admin.encode())] + ([("auditor", auditor.encode())] if auditor else [])
+def bearer(tokens: Mapping[str, str]) -> HTTPTokenAuth:
+    """Returns who a bearer token is, by role: each may read, and do what its role may."""
+    auth = HTTPTokenAuth(scheme="Bearer", description=f"The token of: {', '.join(tokens)}")
+    known = [(name, token.encode()) for name, token in tokens.items()]
 
     @auth.verify_token  # type: ignore[untyped-decorator]
     def role(token: str) -> str | None:
@@ -61,7 +61,7 @@ def bearer(admin: str, auditor: str | None) -> HTTPTokenAuth:
 
     @auth.get_user_roles  # type: ignore[untyped-decorator]
     def roles(user: str) -> list[str]:
-        return ["admin", "auditor"] if user == "admin" else [user]
+        return [user, "auditor"]
 
     return auth
 
@@ -69,8 +69,8 @@ def bearer(admin: str, auditor: str | None) -> HTTPTokenAuth:
 def admin(book: Book, auth: HTTPTokenAuth, providers: Mapping[str, str]) -> APIBlueprint:
     """Returns the back office's paths. `providers`: ids by their casefolded spelling."""
     blueprint = APIBlueprint("admin", __name__, tag="back office", url_prefix="/api")
-    blueprint.before_request(_check_path)
-    blueprint.after_request(_private)
+    blueprint.before_request(check_path)
+    blueprint.after_request(private)
 
     may_write = blueprint.auth_required(auth, roles=["admin"])
     may_read = blueprint.auth_required(auth, roles=["auditor"])
@@ -133,13 +133,20 @@ def admin(book: Book, auth: HTTPTokenAuth, providers: Mapping[str, str]) -> APIB
         scale = book.house.scale(found.currency) if found.scale is None else found.scale
         return json_response(_round(found, scale or 0))
 
+    feed(blueprint, book.store, may_read)
+    return blueprint
+
+
+def feed(blueprint: APIBlueprint, store: Store, may_read: Callable[..., Any]) -> None:
+    """Adds a book's events, as they are stored, and its head."""
+
     @blueprint.get("/events")
     @may_read
     @blueprint.input(Page, location="query")
     @blueprint.doc(summary="The events as they are stored, in their order")
     def events(query_data: dict[str, int]) -> Response:
         after, limit = query_data["after"], query_data["limit"]
-        found = book.store.records(after=after, limit=limit + 1)
+        found = store.records(after=after, limit=limit + 1)
         page = found[:limit]
         return json_response(
             {
@@ -153,21 +160,21 @@ def admin(book: Book, auth: HTTPTokenAuth, providers: Mapping[str, str]) -> APIB
     @may_read
     @blueprint.doc(summary="The last event's position and hash")
     def head() -> Response:
-        position, hashed = book.store.head()
+        position, hashed = store.head()
         return json_response({"position": position, "hash": hashed.hex()})
-
-    return blueprint
 
 
 _FIELDS = {"user": "userId", "provider": "providerId", "round_id": "roundId"}
 
 
-def _check_path() -> None:
+def check_path() -> None:
+    """Refuses an id in the path that is none. Raises Malformed."""
     for variable, value in (request.view_args or {}).items():
         check_id(value, _FIELDS.get(variable, variable))
 
 
-def _private(response: Response) -> Response:
+def private(response: Response) -> Response:
+    """Keeps an answer out of caches."""
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response

@@ -1,5 +1,6 @@
 """What every request shares: a strict body, plain JSON answers, paths in any case, one log line."""
 
+import io
 import logging
 import sys
 import time
@@ -13,7 +14,8 @@ from apiflask.schema_adapters.marshmallow import parser
 from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from ledger.reader import MOST_BYTES, read
+from ledger.reader import MOST_BYTES, NotJson, read
+from ledger.refusals import Refusal
 
 _encode = msgspec.json.Encoder().encode
 
@@ -58,6 +60,29 @@ class AnyCase:
             close = getattr(answer, "close", None)
             if close:
                 close()
+
+
+class ToldByBody:
+    """Sends a path to another where the body has a key: two parties' calls may differ in case only."""
+
+    def __init__(self, app: Any, *, path: str, key: str, instead: str) -> None:
+        self._app = app
+        self._path, self._key, self._instead = path, key.casefold(), instead
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == self._path and self._has_key(environ):
+            environ["PATH_INFO"] = self._instead
+        answer: Iterable[bytes] = self._app(environ, start_response)
+        return answer
+
+    def _has_key(self, environ: dict[str, Any]) -> bool:
+        body = Request(environ).stream.read(MOST_BYTES + 1)
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        try:
+            return self._key in {key.casefold() for key in read(body)}
+        except (NotJson, Refusal):
+            return False
 
 
 UNREAD = frozenset({401, 403, 404, 405, 413})

@@ -6,9 +6,10 @@ from flask import Response
 
 from api.http import json_response, log_defect
 from ledger.operator.book import Book
+from ledger.provider.book import Book as ProviderBook
 
 
-def ops(book: Book) -> APIBlueprint:
+def ops(book: Book, provider: ProviderBook | None) -> APIBlueprint:
     """Returns the paths a supervisor asks."""
     blueprint = APIBlueprint("ops", __name__, tag="operations")
 
@@ -20,11 +21,15 @@ def ops(book: Book) -> APIBlueprint:
     @blueprint.get("/readyz")
     @blueprint.doc(summary="The book can be read and written", responses=[503])
     def readyz() -> Response:
-        """Reads the head from the store, and asks whether the writer takes commands."""
-        if not book.writes:
+        """Reads the heads from the stores, and asks whether the writers take commands."""
+        if not (book.writes and (provider is None or provider.writes)):
             return json_response({"status": "the writer has stopped"}, 503)
         try:
-            return json_response({"status": "ready", "position": book.store.head().position})
+            ready = {"status": "ready", "position": book.store.head().position}
+            if provider:
+                ready["provider_position"] = provider.store.head().position
+                ready["sweep"] = "stopped" if provider.sweep().stopped_at else "running"
+            return json_response(ready)
         except PersistenceError as error:
             log_defect(error)
             return json_response({"status": "the store cannot be read; the log says why"}, 503)

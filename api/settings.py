@@ -10,16 +10,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
 import msgspec
 
 from ledger.money import MOST_SCALE
 from ledger.operator.house import House
+from ledger.provider.house import PROVIDER_ID, Dialect
+from ledger.provider.house import House as ProviderHouse
+from ledger.provider.house import Operator as Terms
+from ledger.provider.wire import Remote
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Secret = Annotated[str, msgspec.Meta(min_length=1)]
 Scale = Annotated[int, msgspec.Meta(ge=0, le=MOST_SCALE)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Retries = Annotated[int, msgspec.Meta(ge=0, le=100)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 
 
 class SettingsWrong(Exception):
@@ -67,6 +75,71 @@ class Provider(_Block, frozen=True, kw_only=True):
         return [self.token] if isinstance(self.token, str) else self.token
 
 
+class ProviderBook(_Block, frozen=True, kw_only=True):
+    """The provider's own book. `token`: the games' bearer token. `worker`: deliver and sweep in `serve`."""
+
+    store: str = "sqlite:///provider.db"
+    token: Secret
+    worker: bool = True
+    sweep_every_s: Seconds = 60.0
+    sweep_cap: Count = 100
+
+
+class Operator(_Block, frozen=True, kw_only=True):
+    """One operator's relation to this provider.
+
+    `token` and `secret` are what it shows us (HASH, and the key of the body's hash), `member` and
+    `wallet_token` what we show its wallet (MEMB_ID and HASH).
+    """
+
+    secure_login: Name
+    token: Secret | Annotated[list[Secret], msgspec.Meta(min_length=1)]
+    hash: Literal["md5_sorted", "hmac_sha256", "off"] = "md5_sorted"
+    secret: Secret | None = None
+    wallet_url: str
+    dialect: Dialect
+    provider_id: Name | None = None
+    member: Name
+    wallet_token: Secret
+    timeout_s: Seconds = 10.0
+    retries: Retries = 3
+    result_retries: Retries = 10
+    backoff_s: Seconds = 1.0
+    parked_retry_s: Seconds = 300.0
+    concurrency: Count = 8
+    retention_days: Annotated[int, msgspec.Meta(ge=1, le=36500)] = 90
+    allow_private: bool = False
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens that are valid now."""
+        return [self.token] if isinstance(self.token, str) else self.token
+
+    def terms(self) -> Terms:
+        """Returns what of it the rules depend on."""
+        return Terms(
+            id=self.secure_login,
+            dialect=self.dialect,
+            provider=self.provider_id or PROVIDER_ID[self.dialect],
+            retries=self.retries,
+            result_retries=self.result_retries,
+            retention_days=self.retention_days,
+        )
+
+    def remote(self) -> Remote:
+        """Returns where its wallet is, and how it is called."""
+        return Remote(
+            url=self.wallet_url,
+            member=self.member,
+            token=self.wallet_token,
+            allow_private=self.allow_private,
+            timeout_s=self.timeout_s,
+            backoff_s=self.backoff_s,
+            parked_retry_s=self.parked_retry_s,
+            concurrency=self.concurrency,
+        )
+
+
 class Settings(_Block, frozen=True, kw_only=True):
     """Everything the service can be told."""
 
@@ -76,6 +149,8 @@ class Settings(_Block, frozen=True, kw_only=True):
     server: Server = Server()
     wallet: Wallet = Wallet()
     provider: list[Provider] = []
+    provider_book: ProviderBook | None = None
+    operator: list[Operator] = []
     currencies: dict[str, Scale] = {}
 
     def house(self) -> House:
@@ -87,6 +162,11 @@ class Settings(_Block, frozen=True, kw_only=True):
             games_off={p.id: frozenset(p.games_off) for p in self.provider},
             scales=self.currencies,
         )
+
+    def provider_house(self) -> ProviderHouse:
+        """Returns what of it the rules of the provider's book depend on."""
+        terms = [operator.terms() for operator in self.operator]
+        return ProviderHouse(operators={t.id: t for t in terms}, scales=self.currencies)
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -112,15 +192,18 @@ def settle(document: dict[str, Any], environ: Mapping[str, str]) -> Settings:
     except msgspec.ValidationError as error:
         raise SettingsWrong(_readable(str(error))) from error
     _check_unique(settings)
+    _check_operators(settings)
     return settings
 
 
 def _override(block: dict[str, Any], shape: Any, prefix: str, environ: Mapping[str, str]) -> None:
     for field in msgspec.structs.fields(shape):
         variable, kind = f"{prefix}_{field.name.upper()}", field.type
-        if field.name == "provider":
-            for provider in _tables(block, "provider"):
-                _override(provider, Provider, f"{variable}_{_variable(provider)}", environ)
+        if field.name in _LISTS:
+            inner_shape, named = _LISTS[field.name]
+            for table in _tables(block, field.name):
+                inner_prefix = f"{variable}_{_variable(table.get(named, ''))}"
+                _override(table, inner_shape, inner_prefix, environ)
         elif field.name == "currencies":
             _override_currencies(block, f"{variable}_", environ)
         elif nested := _struct(kind):
@@ -145,8 +228,14 @@ def _tables(block: dict[str, Any], key: str) -> list[dict[str, Any]]:
     return [_table(table, f"{key}[{index}]") for index, table in enumerate(found)]
 
 
-def _variable(provider: Any) -> str:
-    return "".join(c if c.isalnum() else "_" for c in str(provider.get("id", ""))).upper()
+_LISTS: dict[str, tuple[Any, str]] = {
+    "provider": (Provider, "id"),
+    "operator": (Operator, "secure_login"),
+}
+
+
+def _variable(named: Any) -> str:
+    return "".join(c if c.isalnum() else "_" for c in str(named)).upper()
 
 
 def _override_currencies(block: dict[str, Any], prefix: str, environ: Mapping[str, str]) -> None:
@@ -215,3 +304,34 @@ def _check_unique(settings: Settings) -> None:
         seen.add(provider.id.casefold())
     if settings.auditor and settings.auditor.token == settings.admin.token:
         raise SettingsWrong("auditor.token: is the admin's token too")
+    others = [settings.admin.token, *([settings.auditor.token] if settings.auditor else [])]
+    if settings.provider_book and settings.provider_book.token in others:
+        raise SettingsWrong("provider_book.token: is the admin's or the auditor's token too")
+
+
+def _check_operators(settings: Settings) -> None:
+    if settings.operator and settings.provider_book is None:
+        raise SettingsWrong("provider_book: an [[operator]] needs the provider's book")
+    if settings.provider_book and settings.provider_book.store == settings.store:
+        raise SettingsWrong("provider_book.store: each book needs a store of its own")
+    seen: set[str] = set()
+    for index, operator in enumerate(settings.operator):
+        where = f"operator[{index}]"
+        if operator.secure_login in seen:
+            raise SettingsWrong(f"{where}.secure_login: {operator.secure_login!r} is given twice")
+        seen.add(operator.secure_login)
+        if operator.hash != "off" and operator.secret is None:
+            raise SettingsWrong(f'{where}.secret: is needed, or hash = "off"')
+        _check_url(operator.wallet_url, f"{where}.wallet_url")
+
+
+def _check_url(url: str, key: str) -> None:
+    try:
+        parts = urlsplit(url)
+        said = (parts.hostname, parts.port)
+    except ValueError as error:
+        raise SettingsWrong(f"{key}: {error}") from error
+    if parts.scheme not in ("http", "https") or not said[0] or not url.isascii():
+        raise SettingsWrong(f"{key}: must be http://HOST or https://HOST")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise SettingsWrong(f"{key}: takes no user, query or fragment")

@@ -8,6 +8,7 @@ from api.settings import SettingsWrong
 from ledger.store import StoreUnfit
 from scripts.bench import bench
 from scripts.rebuild import rebuild
+from scripts.reconcile import reconcile
 from scripts.serve import serve
 
 
@@ -20,7 +21,7 @@ def roundbook() -> None:
     """
 
 
-for verb in (serve, rebuild, bench):
+for verb in (serve, reconcile, rebuild, bench):
     roundbook.add_command(verb)
 
 

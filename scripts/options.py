@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
+from msgspec.structs import replace
 
 from api.settings import Settings, load, settle
 
@@ -27,10 +27,21 @@ def settings(file: Path | None, **overrides: Any) -> tuple[Settings, bool]:
     found = load(file) if file else settle(_demo(), os.environ)
     given = {key: value for key, value in overrides.items() if value is not None}
     if "store" in given:
-        found = msgspec.structs.replace(found, store=given.pop("store"))
-    return msgspec.structs.replace(
-        found, server=msgspec.structs.replace(found.server, **given)
-    ), file is None
+        found = replace(found, store=given.pop("store"))
+    found = replace(found, server=replace(found.server, **given))
+    return (found, False) if file else (_calling_itself(found), True)
+
+
+def _calling_itself(demo: Settings) -> Settings:
+    """The demo's provider calls the demo's own wallet."""
+    host = f"[{demo.server.host}]" if ":" in demo.server.host else demo.server.host
+    url = f"http://{host}:{demo.server.port}"
+    tokens = {provider.dialect: provider.tokens[0] for provider in demo.provider}
+    operators = [
+        replace(operator, wallet_url=url, wallet_token=tokens[operator.dialect])
+        for operator in demo.operator
+    ]
+    return replace(demo, operator=operators)
 
 
 def _demo() -> dict[str, Any]:
@@ -47,4 +58,22 @@ def _demo() -> dict[str, Any]:
             },
             {"id": "Kyren", "dialect": "kyren-v1", "member": "acme", "token": token(12)},
         ],
+        "provider_book": {"token": token(12)},
+        "operator": [
+            _demo_operator("acme", "lucky-monaco-v4"),
+            _demo_operator("acme-kyren", "kyren-v1"),
+        ],
+    }
+
+
+def _demo_operator(login: str, dialect: str) -> dict[str, Any]:
+    return {
+        "secure_login": login,
+        "token": secrets.token_urlsafe(12),
+        "secret": secrets.token_urlsafe(12),
+        "wallet_url": "http://127.0.0.1",
+        "dialect": dialect,
+        "member": "acme",
+        "wallet_token": "the wallet's",
+        "allow_private": True,
     }

@@ -11,7 +11,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 from granian.server import Server
 
-from api import create_app
+from api import close, create_app
 from api.loop import Service
 from api.settings import Settings, SettingsWrong
 from ledger.money import read_text
@@ -60,9 +60,11 @@ def serve(config: Path | None, host: str | None, port: int | None, store: str | 
 
 def _load(settings: Settings, *_: Any, **__: Any) -> Any:
     app = create_app(settings)
+    if settings.provider_book and settings.provider_book.worker:
+        app.extensions["worker"].start()
     gc.collect()
     gc.freeze()  # what lives as long as the process is not looked through again, 50 ms each time
-    return Service(app.wsgi_app, app.extensions["book"].close)
+    return Service(app.wsgi_app, partial(close, app))
 
 
 def _check_free(settings: Settings) -> None:
@@ -80,10 +82,15 @@ def _check_free(settings: Settings) -> None:
 
 def _prepare(settings: Settings, *, demo: bool) -> None:
     """Makes the service once, so that what is wrong is said before it starts; funds the demo."""
-    book: Book = create_app(settings).extensions["book"]
-    if not demo:
-        book.close()
-        return
+    app = create_app(settings)
+    try:
+        if demo:
+            _fund(app.extensions["book"])
+    finally:
+        close(app)
+
+
+def _fund(book: Book) -> None:
     book.submit(OpenWallet(user=DEMO_PLAYER, currency=DEMO_CURRENCY))
     book.submit(
         Deposit(
@@ -93,25 +100,30 @@ def _prepare(settings: Settings, *, demo: bool) -> None:
             amount=read_text(DEMO_CASH),
         )
     )
-    book.close()
 
 
 def _welcome(settings: Settings, *, demo: bool) -> str:
     url = f"http://{settings.server.host}:{settings.server.port}"
-    lines = [f"Roundbook on {url}   book: {settings.store}   calls: {url}/docs/", ""]
+    books = [settings.store, *([settings.provider_book.store] if settings.provider_book else [])]
+    lines = [f"Roundbook on {url}   books: {', '.join(books)}   calls: {url}/docs/", ""]
     return "\n".join(lines + _demo_lines(settings, url)) if demo else lines[0]
 
 
 def _demo_lines(settings: Settings, url: str) -> list[str]:
     pairs = [f"MEMB_ID={p.member}&HASH={p.tokens[0]}" for p in settings.provider]
     auditor = settings.auditor.token if settings.auditor else ""
+    game = settings.provider_book.token if settings.provider_book else ""
+    caller = settings.operator[0]
     return [
         "Demo: loopback only, new tokens at every start. A roundbook.toml makes it yours.",
         f"Player {DEMO_PLAYER} has a wallet in {DEMO_CURRENCY}. In another terminal:",
         "",
         f"export URL={url} LM='{pairs[0]}' KYREN='{pairs[1]}'"
         f" ADMIN='Authorization: Bearer {settings.admin.token}'"
-        f" AUDITOR='Authorization: Bearer {auditor}'",
+        f" AUDITOR='Authorization: Bearer {auditor}'"
+        f" GAME='Authorization: Bearer {game}'"
+        f" OPERATOR='MEMB_ID={caller.secure_login}&HASH={caller.tokens[0]}'"
+        f" SECRET={caller.secret}",
         "",
         f"curl -s '{url}/V4/Bet?{pairs[0]}' -d '{_bet(settings.provider[0].id)}'",
         "",

@@ -7,10 +7,10 @@ from apiflask import APIBlueprint
 from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from api.credentials import Partner, admitted, named
 from api.http import json_response, log_defect, note
 from api.operator import answers
 from api.operator.calls import Asked, Call
-from api.operator.credentials import Partner, admitted, named
 from ledger.operator.book import Book
 from ledger.reader import NotJson
 from ledger.refusals import Breakdown, CredentialWrong, Malformed, OutcomeUnknown, Refusal

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -64,6 +64,21 @@ class OpenRound(NamedTuple):
     round: str
     user: str
     open_since: str
+
+
+class GameRound(NamedTuple):
+    """A round in a list; money in minor units. Source: the table `rounds`."""
+
+    operator: str
+    round: str
+    user: str
+    game: str
+    currency: str
+    scale: int
+    status: str
+    staked: int
+    won: int
+    opened_at: str
 
 
 class Book:
@@ -132,6 +147,36 @@ class Book:
         if not state.version:
             raise NoSuchRound("no such round", field="roundId")
         return state
+
+    def history(self, operator: str, round_id: str) -> list[tuple[int, str, dict[str, Any]]]:
+        """Returns version, topic and body of a round's events, in order."""
+        stored = self.store.stream(name("round", operator, round_id))
+        return [(n, topic, msgspec.json.decode(body)) for n, (topic, body) in enumerate(stored, 1)]
+
+    def game_rounds(
+        self,
+        operator: str,
+        *,
+        user: str | None,
+        game: str | None,
+        after: str,
+        upto: str,
+        limit: int,
+        skip: int,
+    ) -> tuple[int, list[GameRound]]:
+        """Returns how many rounds were opened in a span, and some of them, the oldest first."""
+        named = {"operator": operator, "user": user, "game": game}
+        where = Where(
+            equals={column: value for column, value in named.items() if value is not None},
+            column="opened_at",
+            after=after,
+            upto=upto,
+            limit=limit,
+            skip=skip,
+        )
+        rows = self.store.where("rounds", where)
+        width = len(GameRound._fields)
+        return self.store.count("rounds", where), [GameRound(*row[:width]) for row in rows]
 
     def deliveries_of(self, state: Round) -> list[Delivery]:
         """Returns a round's deliveries: its bets, results, end, cancels, refunds."""

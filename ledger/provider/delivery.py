@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from ledger.names import name
 from ledger.provider import commands, events
 from ledger.refusals import (
     AmountInvalid,
@@ -65,6 +66,11 @@ class Delivery(NamedTuple):
     undelivered_since: str | None
     last_error: str
     code: int | None
+
+    @property
+    def id(self) -> str:
+        """Its name: `acme/refund/585c1306f89c56f5ecfc2f5d`."""
+        return name(self.operator, self.kind, self.reference)
 
     @property
     def closed(self) -> bool:

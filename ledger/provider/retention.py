@@ -157,7 +157,8 @@ class Retention:
     def stop(self) -> None:
         """Ends once a sweep under way is done."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._stopping.is_set():

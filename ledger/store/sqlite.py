@@ -87,7 +87,7 @@ class SQLiteStore(Store):
                 f"pragma journal_size_limit = {WAL_LIMIT_BYTES}",
                 f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}",
             )
-            self._create()
+            self._create(create=create)
         except pysqlite3.Error as error:
             raise StoreUnfit(f"store: {self._path}: {error}") from error
 
@@ -112,13 +112,16 @@ class SQLiteStore(Store):
             raise StoreUnfit(f"store: {self._path} is not durable: {journal}, {synchronous}")
         return connection
 
-    def _create(self) -> None:
+    def _create(self, *, create: bool) -> None:
         self._writer.execute("begin immediate")
         (mark,) = self._writer.execute("pragma application_id").fetchone()
         (tables,) = self._writer.execute("select count(*) from sqlite_master").fetchone()
         if tables and mark != BOOK_MARK:
             raise StoreUnfit(f"store: {self._path} is a SQLite file, but no Roundbook book")
-        self._writer.execute(f"pragma application_id = {BOOK_MARK}")
+        if mark != BOOK_MARK:
+            if not create:
+                raise StoreUnfit(f"store: {self._path} is empty, and no Roundbook book")
+            self._writer.execute(f"pragma application_id = {BOOK_MARK}")
         for statement in _statements(_SCHEMA, *(p.SCHEMA for p in self._projections)):
             self._writer.execute(statement)
         self._writer.execute("commit")

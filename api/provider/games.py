@@ -1,0 +1,217 @@
+"""What game servers call, and who runs the provider: bets, outcomes, rounds, deliveries, events."""
+
+from typing import Any
+
+from apiflask import APIBlueprint, HTTPTokenAuth
+from flask import Response, request
+
+from api.admin import At, check_path, feed, private
+from api.fields import check_id
+from api.http import json_response
+from api.provider import schemas
+from api.provider.calls import Desk
+from ledger.money import to_text
+from ledger.provider.commands import CancelRound, EndRound, PlaceBet, ReportResult, RetryDelivery
+from ledger.provider.delivery import Delivery
+from ledger.provider.round import Bet, Result, Round
+from ledger.refusals import FieldMissing
+
+ANSWERED_WITHIN_S = 8.0
+"""What the wallet gets to answer, before the game is told 202: ask again with the same reference."""
+
+MOST_DELIVERIES = 1000
+
+
+def games(desk: Desk, auth: HTTPTokenAuth) -> APIBlueprint:
+    """Returns the paths of the games, and of the back office of the provider's book."""
+    blueprint = APIBlueprint("games", __name__, tag="games", url_prefix="/api/provider")
+    blueprint.before_request(check_path)
+    blueprint.after_request(private)
+    may_play = blueprint.auth_required(auth, roles=["game"])
+    may_read = blueprint.auth_required(auth, roles=["auditor"])
+    may_act = blueprint.auth_required(auth, roles=["admin"])
+    path = "/rounds/<path:round_id>"
+
+    @blueprint.post(f"{path}/bets")
+    @may_play
+    @blueprint.input(schemas.Bet)
+    @blueprint.doc(summary="Place a bet at the operator's wallet", responses=[202])
+    def bet(round_id: str, json_data: dict[str, Any]) -> Response:
+        fields = json_data
+        command = PlaceBet(
+            operator=fields["operator"],
+            round=round_id,
+            user=fields["userId"],
+            currency=fields["currency"],
+            session=fields["sessionId"],
+            game=fields["gameId"],
+            game_name=fields["gameName"],
+            reference=fields["reference"],
+            amount=fields["amount"],
+            details=fields.get("roundDetails"),
+        )
+        reference = command.reference
+        desk.book.submit(command)
+        found = desk.settled(
+            command.operator,
+            round_id,
+            lambda state: state.bets[reference].standing != "requested",
+            timeout_s=ANSWERED_WITHIN_S,
+        )
+        placed = found.bets[reference]
+        unanswered = placed.standing == "requested"
+        return json_response({**_head(found), **_bet(found, placed)}, 202 if unanswered else 200)
+
+    @blueprint.post(f"{path}/result")
+    @may_play
+    @blueprint.input(schemas.Outcome)
+    @blueprint.doc(summary="Pay what a round won", responses=[202])
+    def result(round_id: str, json_data: dict[str, Any]) -> Response:
+        fields = json_data
+        reference = fields["reference"]
+        command = ReportResult(
+            operator=fields["operator"],
+            round=round_id,
+            reference=reference,
+            amount=fields["amount"],
+            user=fields.get("userId"),
+            details=fields.get("roundDetails"),
+        )
+        desk.book.submit(command)
+        found = desk.settled(
+            command.operator,
+            round_id,
+            lambda state: state.results[reference].confirmed,
+            timeout_s=ANSWERED_WITHIN_S,
+        )
+        paid = found.results[reference]
+        status = 200 if paid.confirmed else 202
+        return json_response({**_head(found), **_result(found, paid)}, status)
+
+    @blueprint.post(f"{path}/end")
+    @may_play
+    @blueprint.input(schemas.End)
+    @blueprint.doc(summary="End a round", responses=[202])
+    def end(round_id: str, json_data: dict[str, Any]) -> Response:
+        command = EndRound(
+            operator=json_data["operator"], round=round_id, user=json_data.get("userId")
+        )
+        desk.book.submit(command)
+        return _over(round_id, command.operator, "Completed")
+
+    @blueprint.post(f"{path}/cancel")
+    @may_play
+    @blueprint.input(schemas.End)
+    @blueprint.doc(summary="Cancel a round: every open bet goes back", responses=[202])
+    def cancel(round_id: str, json_data: dict[str, Any]) -> Response:
+        command = CancelRound(
+            operator=json_data["operator"],
+            round=round_id,
+            user=json_data.get("userId"),
+            by="game",
+        )
+        desk.book.submit(command)
+        return _over(round_id, command.operator, "Cancelled")
+
+    def _over(round_id: str, operator: str, status: str) -> Response:
+        found = desk.settled(
+            operator,
+            round_id,
+            lambda state: state.status == status,
+            timeout_s=ANSWERED_WITHIN_S,
+        )
+        return json_response(_head(found), 200 if found.status == status else 202)
+
+    @blueprint.get(path)
+    @may_read
+    @blueprint.input(At, location="query")
+    @blueprint.doc(summary="A round: its status, bets, results, deliveries and history")
+    def round_(round_id: str, query_data: dict[str, Any]) -> Response:
+        found = desk.book.round(_operator(desk), round_id, at=query_data.get("at"))
+        return json_response(_round(desk, found))
+
+    @blueprint.get("/deliveries")
+    @may_read
+    @blueprint.doc(summary="What the wallets still owe an answer to, the oldest first")
+    def deliveries() -> Response:
+        found = desk.book.undelivered(limit=MOST_DELIVERIES)
+        return json_response({"deliveries": [delivery_json(each) for each in found]})
+
+    @blueprint.post("/deliveries/<operator>/<kind>/<path:reference>/retry")
+    @may_act
+    @blueprint.doc(summary="Send a delivery again, now")
+    def retry(operator: str, kind: Any, reference: str) -> Response:
+        outcome = desk.book.submit(RetryDelivery(operator=operator, kind=kind, reference=reference))
+        desk.wake(operator)
+        return json_response(_round(desk, outcome.round))
+
+    feed(blueprint, desk.book.store, may_read)
+    return blueprint
+
+
+def _operator(desk: Desk) -> str:
+    """Returns the operator the query names; it may be left out where there is only one."""
+    said = request.args.get("operator")
+    if said is not None:
+        return check_id(said, "operator")
+    if len(desk.book.house.operators) != 1:
+        raise FieldMissing("is mandatory where there are several operators", field="operator")
+    return next(iter(desk.book.house.operators))
+
+
+def _head(found: Round) -> dict[str, Any]:
+    return {"operator": found.operator, "roundId": found.id, "roundStatus": found.status}
+
+
+def _bet(found: Round, bet: Bet) -> dict[str, Any]:
+    return {
+        "reference": bet.reference,
+        "stake": to_text(bet.amount, found.scale),
+        "outcome": bet.standing,
+        "code": bet.code,
+        "transactionId": bet.transaction_id or None,
+    }
+
+
+def _result(found: Round, result: Result) -> dict[str, Any]:
+    return {
+        "reference": result.reference,
+        "win": to_text(result.amount, found.scale),
+        "confirmed": result.confirmed,
+        "transactionId": result.transaction_id or None,
+    }
+
+
+def _round(desk: Desk, found: Round) -> dict[str, Any]:
+    return {
+        **_head(found),
+        "userId": found.user,
+        "currency": found.currency,
+        "gameId": found.game,
+        "openedAt": found.opened_at,
+        "version": found.version,
+        "staked": to_text(found.staked, found.scale),
+        "won": to_text(found.won, found.scale),
+        "bets": [_bet(found, bet) for bet in found.bets.values()],
+        "results": [_result(found, result) for result in found.results.values()],
+        "deliveries": [delivery_json(each) for each in desk.book.deliveries_of(found)],
+        "history": [
+            {"version": version, "event": topic, **body}
+            for version, topic, body in desk.book.history(found.operator, found.id)
+            if version <= found.version
+        ],
+    }
+
+
+def delivery_json(found: Delivery) -> dict[str, Any]:
+    """Returns a delivery as people and back offices read it."""
+    return {
+        "id": found.id,
+        "roundId": found.round,
+        "state": "sending" if found.sending else found.state,
+        "attempts": found.attempts,
+        "undeliveredSince": found.undelivered_since,
+        "nextSendAt": found.due_at,
+        "lastError": found.last_error,
+        "code": found.code,
+    }

@@ -1,0 +1,79 @@
+"""What each call of an operator, and each of a game, must and may carry."""
+
+from marshmallow import INCLUDE
+
+from api.fields import Anything, Fields, Id, Money
+
+
+class OperatorCall(Fields):
+    """Unknown fields are allowed: they may be part of the hash."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    secureLogin = Id(required=True)
+
+
+class CancelRound(OperatorCall):
+    """Seed 000."""
+
+    externalPlayerId = Id(required=True)
+    gameId = Id(required=True)
+    roundId = Id()
+    hash = Id()
+
+
+class TokenCall(OperatorCall):
+    """The later calls: the token comes in the body."""
+
+    token = Id(required=True)
+    uuid = Id(required=True)
+
+
+class LaterCancelRound(TokenCall):
+    userId = Id(required=True)
+    roundId = Id(required=True)
+    gameId = Id()
+
+
+class RoundStatus(TokenCall):
+    roundId = Id(required=True)
+
+
+class GameRounds(TokenCall):
+    dateStart = Id(required=True)
+    dateEnd = Id(required=True)
+    timeZone = Id(required=True)
+    page = Anything(required=True)
+    limit = Anything(required=True)
+    userId = Id()
+    gameId = Id()
+
+
+class Game(Fields):
+    """What every call of a game says."""
+
+    operator = Id(required=True)
+    userId = Id()
+
+
+class End(Game):
+    """The round is over."""
+
+
+class Outcome(Game):
+    """The win, zero included; the reference makes a retry harmless."""
+
+    reference = Id(required=True)
+    amount = Money(required=True)
+    roundDetails = Anything()
+
+
+class Bet(Outcome):
+    """A stake; the reference makes a retry harmless."""
+
+    userId = Id(required=True)
+    currency = Id(required=True)
+    sessionId = Id(required=True)
+    gameId = Id(required=True)
+    gameName = Id(required=True)

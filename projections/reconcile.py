@@ -1,0 +1,440 @@
+"""One party's book held against the other's, reference by reference and round by round.
+
+Both books are read once, the provider's first: it says which providers there are to compare. What
+is kept of a reference is where it stands, how much it is about, and the round it belongs to.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from sys import intern
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from ledger.event import Event
+from ledger.money import to_text
+from ledger.operator import events as operator_events
+from ledger.provider import events as provider_events
+
+Word = Literal[
+    "missing-at-operator",
+    "missing-at-provider",
+    "amount",
+    "currency",
+    "round",
+    "player",
+    "status",
+    "reversal",
+    "unsettled",
+]
+"""What differs. `status`: taken by one party's book only, or a round that stands elsewhere;
+`reversal`: a stake that went back in one book only; `unsettled`: the wallet has not answered yet."""
+
+
+class OperatorUnknown(Exception):
+    """The provider's book holds no round at this operator."""
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the books do not say the same.
+
+    `kind`: bet, result, bonus, jackpot, or round, which has no reference. Provider and round are the
+    provider's own, the operator's where the provider has none.
+    """
+
+    difference: Word
+    kind: str
+    provider: str
+    round: str
+    reference: str
+    at_operator: str
+    at_provider: str
+
+
+class Reconciled(msgspec.Struct, frozen=True, kw_only=True):
+    """How many bets, results and rounds were compared, and where they differ, sorted by round.
+
+    `left_out` are providers whose bets the operator's book holds, and the provider's book is not of.
+    """
+
+    compared: dict[str, int]
+    differences: list[Difference]
+    left_out: list[str] = []
+
+
+class Terms(NamedTuple):
+    """Whose money it is about; one value serves a whole round."""
+
+    provider: str
+    round: str
+    user: str
+    currency: str
+
+
+class Entry(NamedTuple):
+    """A reference in one book: `amount` in minor units; `recent` where it began after the cut."""
+
+    terms: Terms
+    amount: int
+    scale: int
+    state: str
+    recent: bool
+
+
+Key = tuple[str, str, str]
+"""Provider without case, kind, reference."""
+
+STATUSES = ("InProgress", "CancelInProcess", "CompleteInProcess", "Completed", "Cancelled")
+"""A round's stages: one that it has passed does not come back."""
+
+COMPLETED = STATUSES.index("Completed")
+
+
+class OperatorRound(NamedTuple):
+    """A round in the operator's book; `taken` once a stake was."""
+
+    recent: bool
+    stage: int = 0
+    taken: bool = False
+
+    @property
+    def status(self) -> str:
+        return STATUSES[self.stage]
+
+
+class ProviderRound(NamedTuple):
+    """A round in the provider's book.
+
+    `open` counts its bets that may stay, `reversing` those whose reversal the wallet has not
+    confirmed, `owing` what it has not confirmed of the outcome.
+    """
+
+    terms: Terms
+    scale: int
+    recent: bool
+    stage: int = 0
+    open: int = 0
+    reversing: int = 0
+    owing: int = 0
+
+    @property
+    def status(self) -> str:
+        if self.stage == COMPLETED and self.owing:
+            return "CompleteInProcess"
+        if self.stage == 0 and self.reversing and not self.open:
+            return "CancelInProcess"
+        return STATUSES[self.stage]
+
+
+class OperatorBook(msgspec.Struct):
+    """The operator's references and rounds of the compared providers; rounds by provider and id."""
+
+    entries: dict[Key, Entry] = {}
+    rounds: dict[tuple[str, str], OperatorRound] = {}
+    terms: dict[Terms, Terms] = {}
+    left_out: set[str] = set()
+
+
+class ProviderBook(msgspec.Struct):
+    """The provider's references and rounds at one operator; rounds by id."""
+
+    entries: dict[Key, Entry] = {}
+    rounds: dict[str, ProviderRound] = {}
+
+
+def reconcile(
+    *,
+    operator: Iterable[Event],
+    provider: Iterable[Event],
+    operators: Collection[str] = (),
+    since: str = "",
+) -> Reconciled:
+    """Returns where the operator's events and the provider's do not say the same.
+
+    `operators` are secure logins, empty for all; the providers they play with are compared, and every
+    provider with a book that is empty.
+    `since` is a time as events keep it: what began before in both books is left out.
+    Raises OperatorUnknown. Source: bets, results, reversals and rounds of both books.
+    """
+    theirs = _read_provider(provider, operators, since)
+    providers = {_folded(round_.terms.provider) for b in theirs for round_ in b.rounds.values()}
+    ours = _read_operator(operator, providers, since)
+    compared: Counter[str] = Counter(bets=0, results=0, rounds=0)
+    found = [*_references(ours, theirs, compared), *_rounds(ours, theirs, compared)]
+    found.sort(key=lambda d: (d.provider, d.round, d.reference, d.kind, d.difference))
+    return Reconciled(compared=compared, differences=found, left_out=sorted(ours.left_out))
+
+
+def _folded(provider: str) -> str:
+    return intern(provider.casefold())
+
+
+# the operator's book
+
+_OPERATOR_STATES: dict[type[Event], str] = {
+    operator_events.BetPlaced: "placed",
+    operator_events.BetRefused: "refused",
+    operator_events.TombstoneRecorded: "tombstone",
+    operator_events.BetCancelled: "cancelled",
+    operator_events.BetRefunded: "refunded",
+    operator_events.ResultRecorded: "recorded",
+}
+_REVERSED = {"cancelled", "refunded"}
+_TAKEN = {"placed", "recorded", *_REVERSED}
+
+_OPERATOR_STAGES: dict[type[Event], int] = {
+    operator_events.RoundOpened: 0,
+    operator_events.BetPlaced: 0,
+    operator_events.ResultRecorded: COMPLETED,
+    operator_events.RoundEnded: COMPLETED,
+    operator_events.RoundCancelled: STATUSES.index("Cancelled"),
+}
+
+
+def _read_operator(events: Iterable[Event], providers: Collection[str], since: str) -> OperatorBook:
+    book = OperatorBook()
+    for event in events:
+        provider = _folded(getattr(event, "provider", ""))
+        if provider in providers or not providers:
+            _operator_entry(book, provider, event, recent=event.recorded_at >= since)
+            _operator_round(book, provider, event, recent=event.recorded_at >= since)
+        elif isinstance(event, operator_events.BetPlaced):
+            book.left_out.add(event.provider)
+    return book
+
+
+def _operator_entry(book: OperatorBook, provider: str, event: Any, *, recent: bool) -> None:
+    state = _OPERATOR_STATES.get(type(event))
+    if state is None:
+        return
+    key = (provider, getattr(event, "kind", "bet"), event.reference)
+    known = book.entries.get(key)
+    terms = Terms(event.provider, event.round or "", event.user, event.currency)
+    book.entries[key] = Entry(
+        terms=book.terms.setdefault(terms, terms),
+        amount=getattr(event, "amount", 0),
+        scale=getattr(event, "scale", 0),
+        state=state,
+        recent=known.recent if known else recent,
+    )
+
+
+def _operator_round(book: OperatorBook, provider: str, event: Any, *, recent: bool) -> None:
+    stage = _OPERATOR_STAGES.get(type(event))
+    if stage is None:
+        return
+    known = book.rounds.get((provider, event.round)) or OperatorRound(recent)
+    book.rounds[provider, event.round] = known._replace(
+        stage=max(stage, known.stage),
+        taken=known.taken or isinstance(event, operator_events.BetPlaced),
+    )
+
+
+# the provider's book
+
+_PROVIDER_STATES: dict[type[Event], tuple[str, str]] = {
+    provider_events.BetRequested: ("bet", "requested"),
+    provider_events.BetAccepted: ("bet", "accepted"),
+    provider_events.BetDeclined: ("bet", "declined"),
+    provider_events.BetGivenUp: ("bet", "given up"),
+    provider_events.CancelRequested: ("bet", "given up"),
+    provider_events.CancelConfirmed: ("bet", "cancelled"),
+    provider_events.RefundRequested: ("bet", "refund requested"),
+    provider_events.RefundConfirmed: ("bet", "refunded"),
+    provider_events.ResultRequested: ("result", "requested"),
+    provider_events.ResultConfirmed: ("result", "confirmed"),
+}
+"""Kind and state of the reference that an event names."""
+
+_PROVIDER_STAGES: dict[type[Event], int] = {
+    provider_events.CancellationRequested: STATUSES.index("CancelInProcess"),
+    provider_events.ResultRequested: STATUSES.index("CompleteInProcess"),
+    provider_events.RoundEnded: STATUSES.index("CompleteInProcess"),
+    provider_events.RoundCompleted: COMPLETED,
+    provider_events.RoundCancelled: STATUSES.index("Cancelled"),
+}
+
+_COUNTED: dict[type[Event], tuple[int, int, int]] = {
+    provider_events.BetRequested: (1, 0, 0),
+    provider_events.BetDeclined: (-1, 0, 0),
+    provider_events.BetGivenUp: (-1, 1, 0),
+    provider_events.CancelConfirmed: (0, -1, 0),
+    provider_events.RefundRequested: (-1, 1, 0),
+    provider_events.RefundConfirmed: (0, -1, 0),
+    provider_events.ResultRequested: (0, 0, 1),
+    provider_events.ResultConfirmed: (0, 0, -1),
+    provider_events.EndRequested: (0, 0, 1),
+    provider_events.EndConfirmed: (0, 0, -1),
+}
+"""By how much an event changes what a round has open, reversing and owing."""
+
+
+def _read_provider(
+    events: Iterable[Event], operators: Collection[str], since: str
+) -> list[ProviderBook]:
+    books: dict[str, ProviderBook] = {}
+    for event in events:
+        if isinstance(event, provider_events.RoundEvent) and (
+            not operators or event.operator in operators
+        ):
+            book = books.setdefault(event.operator, ProviderBook())
+            _provider_round(book, event, recent=event.recorded_at >= since)
+            _provider_entry(book, event, recent=event.recorded_at >= since)
+    unknown = sorted(set(operators) - books.keys())
+    if unknown:
+        raise OperatorUnknown(f"the provider's book has no round at {', '.join(unknown)}")
+    return list(books.values())
+
+
+def _provider_round(book: ProviderBook, event: provider_events.RoundEvent, *, recent: bool) -> None:
+    if isinstance(event, provider_events.RoundOpened):
+        terms = Terms(event.provider, event.round, event.user, event.currency)
+        book.rounds[event.round] = ProviderRound(terms, event.scale, recent)
+        return
+    known = book.rounds[event.round]
+    open_, reversing, owing = _COUNTED.get(type(event), (0, 0, 0))
+    book.rounds[event.round] = known._replace(
+        stage=max(_PROVIDER_STAGES.get(type(event), 0), known.stage),
+        open=known.open + open_,
+        reversing=known.reversing + reversing,
+        owing=known.owing + owing,
+    )
+
+
+def _provider_entry(book: ProviderBook, event: Any, *, recent: bool) -> None:
+    if type(event) not in _PROVIDER_STATES:
+        return
+    kind, state = _PROVIDER_STATES[type(event)]
+    terms, scale, *_ = book.rounds[event.round]
+    key = (_folded(terms.provider), kind, event.reference)
+    if isinstance(event, provider_events.BetRequested | provider_events.ResultRequested):
+        book.entries[key] = Entry(terms, event.amount, scale, state, recent)
+    else:
+        book.entries[key] = book.entries[key]._replace(state=state)
+
+
+# one against the other
+
+
+class Expected(NamedTuple):
+    """What a reference's state at the provider asks of the operator's book; None: either will do."""
+
+    taken: bool | None = None
+    reversed: bool | None = None
+    settled: bool = True
+
+
+_EXPECTED = {
+    "requested": Expected(settled=False),
+    "accepted": Expected(taken=True, reversed=False),
+    "declined": Expected(taken=False),
+    "given up": Expected(settled=False),
+    "cancelled": Expected(reversed=True),
+    "refund requested": Expected(taken=True, settled=False),
+    "refunded": Expected(taken=True, reversed=True),
+    "confirmed": Expected(taken=True),
+}
+
+_IN_PROCESS = {"CompleteInProcess", "CancelInProcess"}
+
+
+def _references(
+    ours: OperatorBook, theirs: list[ProviderBook], compared: Counter[str]
+) -> Iterator[Difference]:
+    for key, at_operator, at_provider in _pairs(ours, theirs):
+        if any(entry.recent for entry in (at_operator, at_provider) if entry):
+            compared["bets" if key[1] == "bet" else "results"] += 1
+            for word in _words(at_operator, at_provider):
+                yield _difference(word, key, at_operator, at_provider)
+
+
+def _pairs(
+    ours: OperatorBook, theirs: list[ProviderBook]
+) -> Iterator[tuple[Key, Entry | None, Entry | None]]:
+    """Returns every reference the provider has, then those that took or paid money without it."""
+    for book in theirs:
+        for key, entry in book.entries.items():
+            yield key, ours.entries.get(key), entry
+    for key, entry in ours.entries.items():
+        if entry.state in _TAKEN and not any(key in book.entries for book in theirs):
+            yield key, entry, None
+
+
+def _words(ours: Entry | None, theirs: Entry | None) -> Iterator[Word]:
+    if theirs is None:
+        yield "missing-at-provider"
+        return
+    expected = _EXPECTED[theirs.state]
+    taken = ours is not None and ours.state in _TAKEN
+    if not expected.settled:
+        yield "unsettled"
+    if expected.taken and ours is None:
+        yield "missing-at-operator"
+    elif expected.taken not in (None, taken):
+        yield "status"
+    if ours is not None and taken:
+        if expected.reversed not in (None, ours.state in _REVERSED):
+            yield "reversal"
+        yield from _facts(ours, theirs)
+
+
+def _facts(ours: Entry, theirs: Entry) -> Iterator[Word]:
+    # as values: the parties may count a currency's minor units differently
+    if ours.amount * 10**theirs.scale != theirs.amount * 10**ours.scale:
+        yield "amount"
+    if ours.terms.currency != theirs.terms.currency:
+        yield "currency"
+    if ours.terms.round != theirs.terms.round:
+        yield "round"
+    if ours.terms.user != theirs.terms.user:
+        yield "player"
+
+
+def _difference(
+    word: Word, key: Key, at_operator: Entry | None, at_provider: Entry | None
+) -> Difference:
+    known = at_provider or at_operator
+    assert known is not None
+    return Difference(
+        difference=word,
+        kind=key[1],
+        provider=known.terms.provider,
+        round=known.terms.round,
+        reference=key[2],
+        at_operator=_said(word, at_operator),
+        at_provider=_said(word, at_provider),
+    )
+
+
+def _said(word: Word, entry: Entry | None) -> str:
+    if entry is None:
+        return "absent"
+    if word == "round":
+        return entry.terms.round
+    if word == "player":
+        return entry.terms.user
+    if entry.state in ("refused", "tombstone"):
+        return entry.state
+    return f"{to_text(entry.amount, entry.scale)} {entry.terms.currency} {entry.state}"
+
+
+def _rounds(
+    ours: OperatorBook, theirs: list[ProviderBook], compared: Counter[str]
+) -> Iterator[Difference]:
+    """Compares the rounds that both have and in which the operator took a stake."""
+    for at_provider in (round_ for book in theirs for round_ in book.rounds.values()):
+        terms = at_provider.terms
+        at_operator = ours.rounds.get((_folded(terms.provider), terms.round))
+        if at_operator and at_operator.taken and (at_operator.recent or at_provider.recent):
+            compared["rounds"] += 1
+            in_process = at_provider.status in _IN_PROCESS
+            if in_process or at_operator.status != at_provider.status:
+                yield Difference(
+                    difference="unsettled" if in_process else "status",
+                    kind="round",
+                    provider=terms.provider,
+                    round=terms.round,
+                    reference="",
+                    at_operator=at_operator.status,
+                    at_provider=at_provider.status,
+                )

@@ -1,0 +1,172 @@
+"""`roundbook reconcile`: the operator's book and the provider's, held against one another."""
+
+import csv
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from ledger import moments
+from ledger.event import Event
+from ledger.mapper import Mapper, Unreadable
+from ledger.operator.book import MAPPER as OPERATORS
+from ledger.provider.book import MAPPER as PROVIDERS
+from ledger.rebuild import all_records
+from ledger.store import Record, StoreUnfit, open_store
+from projections.reconcile import Difference, OperatorUnknown, Reconciled
+from projections.reconcile import reconcile as compare
+
+WIDE = 500
+"""Columns, where no terminal sets them: every difference stays on its own line."""
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for more than text, where a cell begins with it."""
+
+
+@click.command()
+@click.argument("operator_store")
+@click.argument("provider_store")
+@click.option("--since", metavar="TIME", help="Only what began then or later: RFC 3339, or a date.")
+@click.option(
+    "--operator",
+    "operators",
+    metavar="LOGIN",
+    multiple=True,
+    help="Only this operator of the provider's book; may be given again.",
+)
+@click.option("--json", "form", flag_value="json", help="Print JSON.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+def reconcile(
+    *,
+    operator_store: str,
+    provider_store: str,
+    since: str | None,
+    operators: tuple[str, ...],
+    form: str | None,
+) -> None:
+    """Hold the operator's book and the provider's against one another, reference by reference.
+
+    A store is a path or sqlite:///PATH; it may be in use, and nothing is recorded in it. Exits 1
+    where anything differs or waits for an answer.
+
+    Example: roundbook reconcile operator.db provider.db --since 2026-11-01 --operator acme
+    """
+    after = _utc(since) if since else ""
+    with (
+        Progress(console=Console(stderr=True), transient=True, disable=not _watched()) as progress,
+        _events(operator_store, OPERATORS, progress, party="operator") as ours,
+        _events(provider_store, PROVIDERS, progress, party="provider") as theirs,
+    ):
+        try:
+            found = compare(operator=ours, provider=theirs, operators=operators, since=after)
+        except OperatorUnknown as unknown:
+            raise click.BadParameter(str(unknown), param_hint="--operator") from None
+    _PRINTERS[form or "table"](found)
+    sys.exit(1 if found.differences else 0)
+
+
+def _utc(said: str) -> str:
+    """Returns a time as events keep it; a date is its midnight in UTC."""
+    try:
+        moment = datetime.fromisoformat(
+            f"{said}T00:00Z" if len(said) == len("YYYY-MM-DD") else said
+        )
+        if moment.tzinfo:
+            return moments.text(moment.astimezone(UTC))
+    except (ValueError, OverflowError):
+        pass
+    raise click.BadParameter(
+        f"{said!r} is neither a date nor a time with its offset, as 2026-11-21T16:00:00Z",
+        param_hint="--since",
+    )
+
+
+# reading
+
+
+def _watched() -> bool:
+    return sys.stderr.isatty()
+
+
+@contextmanager
+def _events(
+    where: str, mapper: Mapper, progress: Progress, *, party: str
+) -> Iterator[Iterator[Event]]:
+    """Yields a book's events up to now, in order; they can be read while the block lasts."""
+    with closing(open_store(_url(where), create=False)) as store, store.snapshot() as head:
+        records = progress.track(
+            all_records(store), total=head.position, description=f"the {party}'s book"
+        )
+        yield _decoded(iter(records), mapper, f"{where} cannot be read as the {party}'s book")
+
+
+def _url(where: str) -> str:
+    if where.startswith("memory:"):
+        raise StoreUnfit("store: what is in memory cannot be compared; name a file")
+    return where if "://" in where else f"sqlite:///{where}"
+
+
+def _decoded(records: Iterator[Record], mapper: Mapper, complaint: str) -> Iterator[Event]:
+    try:
+        for record in records:
+            yield mapper.decode(record.topic, record.state)
+    except Unreadable as error:
+        raise StoreUnfit(f"store: {complaint}: {error}") from error
+
+
+# printing
+
+
+def _print_json(found: Reconciled) -> None:
+    click.echo(msgspec.json.encode(found))
+
+
+def _print_csv(found: Reconciled) -> None:
+    out = csv.writer(sys.stdout)
+    out.writerow(Difference.__struct_fields__)
+    out.writerows(map(_inert, _cells(difference)) for difference in found.differences)
+
+
+def _print_table(found: Reconciled) -> None:
+    compared = ", ".join(f"{count} {what}" for what, count in found.compared.items())
+    count = len(found.differences)
+    verdict = f"{count} differ{'s' if count == 1 else ''}" if count else "nothing differs"
+    click.echo(f"{compared} compared; {verdict}")
+    if found.left_out:
+        click.echo(
+            f"not compared, as the provider's book is not theirs: {', '.join(found.left_out)}"
+        )
+    if count:
+        _show(found.differences)
+
+
+def _show(differences: list[Difference]) -> None:
+    table = Table()
+    for name in Difference.__struct_fields__:
+        whole = name in ("difference", "kind")
+        table.add_column(name.replace("at_", "at the "), overflow="fold", no_wrap=whole)
+    for difference in differences:
+        # as plain text: a reference may look like markup
+        table.add_row(*map(Text, _cells(difference)))
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDE
+    console.print(table)
+
+
+def _cells(difference: Difference) -> tuple[str, ...]:
+    return msgspec.structs.astuple(difference)
+
+
+def _inert(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
+
+
+_PRINTERS = {"json": _print_json, "csv": _print_csv, "table": _print_table}
