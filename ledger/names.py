@@ -18,6 +18,11 @@ def name(*parts: str) -> str:
     return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
 
 
+def parts(named: str) -> list[str]:
+    """Returns the parts that `name` was given."""
+    return [part.replace("%2F", "/").replace("%25", "%") for part in named.split("/")]
+
+
 def transaction_id(provider: str, kind: str, reference: str) -> str:
     """Returns the operator's own id of a transaction: the same for the same reference, for ever."""
     return _uuid5(name(provider, kind, reference))

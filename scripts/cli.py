@@ -7,9 +7,13 @@ import click
 from api.settings import SettingsWrong
 from ledger.store import StoreUnfit
 from scripts.bench import bench
+from scripts.deliveries import deliveries
+from scripts.incomplete import incomplete
 from scripts.rebuild import rebuild
 from scripts.reconcile import reconcile
 from scripts.serve import serve
+from scripts.sweep import sweep
+from scripts.worker import worker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -21,7 +25,7 @@ def roundbook() -> None:
     """
 
 
-for verb in (serve, reconcile, rebuild, bench):
+for verb in (serve, worker, deliveries, incomplete, sweep, reconcile, rebuild, bench):
     roundbook.add_command(verb)
 
 

@@ -8,7 +8,10 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from api.settings import Settings, load, settle
+from api.settings import Settings, SettingsWrong, load, settle
+from ledger.provider.book import Book
+from ledger.store import open_store
+from projections.provider import IN_TRANSACTION
 
 DEFAULT_FILE = Path("roundbook.toml")
 
@@ -19,6 +22,18 @@ config = click.option(
     help="The configuration file [default: roundbook.toml, where there is one].",
 )
 store = click.option("--store", help="Instead of the configured store: sqlite:///FILE.")
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def provider_book(file: Path | None) -> tuple[Settings, Book]:
+    """Returns the settings, and the provider's book they name. Raises SettingsWrong, StoreUnfit."""
+    found, _ = settings(file)
+    if found.provider_book is None:
+        raise SettingsWrong("provider_book: there is none in the configuration")
+    store = open_store(found.provider_book.store, IN_TRANSACTION, create=False)
+    return found, Book(store, found.provider_house())
 
 
 def settings(file: Path | None, **overrides: Any) -> tuple[Settings, bool]:

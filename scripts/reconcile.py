@@ -10,8 +10,6 @@ import click
 import msgspec
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
-from rich.text import Text
 
 from ledger import moments
 from ledger.event import Event
@@ -22,9 +20,7 @@ from ledger.rebuild import all_records
 from ledger.store import Record, StoreUnfit, open_store
 from projections.reconcile import Difference, OperatorUnknown, Reconciled
 from projections.reconcile import reconcile as compare
-
-WIDE = 500
-"""Columns, where no terminal sets them: every difference stays on its own line."""
+from scripts import tables
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for more than text, where a cell begins with it."""
@@ -148,17 +144,8 @@ def _print_table(found: Reconciled) -> None:
 
 
 def _show(differences: list[Difference]) -> None:
-    table = Table()
-    for name in Difference.__struct_fields__:
-        whole = name in ("difference", "kind")
-        table.add_column(name.replace("at_", "at the "), overflow="fold", no_wrap=whole)
-    for difference in differences:
-        # as plain text: a reference may look like markup
-        table.add_row(*map(Text, _cells(difference)))
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDE
-    console.print(table)
+    columns = [name.replace("at_", "at the ") for name in Difference.__struct_fields__]
+    tables.show(columns, map(_cells, differences))
 
 
 def _cells(difference: Difference) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 import gc
 import socket
+from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from granian.server import Server
 from api import close, create_app
 from api.loop import Service
 from api.settings import Settings, SettingsWrong
+from ledger.moments import utc_now
 from ledger.money import read_text
 from ledger.operator.book import Book
 from ledger.operator.commands import Deposit, OpenWallet
@@ -45,6 +48,11 @@ def serve(config: Path | None, host: str | None, port: int | None, store: str | 
     _check_free(settings)
     _prepare(settings, demo=demo)
     click.echo(_welcome(settings, demo=demo))
+    run(settings)
+
+
+def run(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> None:
+    """Serves until it is told to stop; `now` is the clock that both books go by."""
     server = Server(
         "api:create_app",
         address=settings.server.host,
@@ -55,11 +63,11 @@ def serve(config: Path | None, host: str | None, port: int | None, store: str | 
         workers=1,
         log_level=LogLevels.error,
     )
-    server.serve(target_loader=partial(_load, settings))
+    server.serve(target_loader=partial(_load, settings, now))
 
 
-def _load(settings: Settings, *_: Any, **__: Any) -> Any:
-    app = create_app(settings)
+def _load(settings: Settings, now: Callable[[], datetime], *_: Any, **__: Any) -> Any:
+    app = create_app(settings, now=now)
     if settings.provider_book and settings.provider_book.worker:
         app.extensions["worker"].start()
     gc.collect()

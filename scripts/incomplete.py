@@ -1,0 +1,53 @@
+"""`roundbook incomplete`: rounds without an outcome, and when they will be refunded."""
+
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import click
+import msgspec
+
+from ledger.moments import moment, text
+from ledger.provider.book import Book, OpenRound
+from scripts import options, tables
+from scripts.deliveries import age
+
+COLUMNS = ("operator", "round", "user", "open since", "age", "due")
+
+
+@click.command()
+@options.config
+@options.as_json
+@click.option("--limit", default=1000, show_default=True, type=click.IntRange(1), help="At most.")
+def incomplete(config: Path | None, limit: int, *, as_json: bool) -> None:
+    """List rounds with an accepted bet and no outcome, the oldest first, with their due date.
+
+    Example: roundbook incomplete --json
+    """
+    _, book = options.provider_book(config)
+    with closing(book):
+        found = [
+            each
+            for login in sorted(book.house.operators)
+            for each in book.open_rounds(login, limit=limit)
+        ]
+        show(book, sorted(found, key=lambda each: each.open_since)[:limit], as_json=as_json)
+
+
+def show(book: Book, found: list[OpenRound], *, as_json: bool) -> None:
+    """Prints open rounds with the time from which each is refunded."""
+    if as_json:
+        data = [{**each._asdict(), "due_at": due(book, each)} for each in found]
+        click.echo(msgspec.json.encode(data))
+        return
+    if not found:
+        click.echo("no round is open")
+        return
+    rows = [(*each, age(each.open_since), due(book, each)) for each in found]
+    tables.show(COLUMNS, rows, title=f"{len(found)} open")
+
+
+def due(book: Book, found: OpenRound) -> str:
+    """Returns the time from which a round's oldest bet is refunded by its age."""
+    days = book.house.operator(found.operator).retention_days
+    return text(moment(found.open_since) + timedelta(days=days))

@@ -1,0 +1,33 @@
+"""`roundbook worker`: deliver to the wallets and sweep what is overdue, beside `serve` or instead of its own."""
+
+import signal
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from api import worker as new_worker
+from scripts import options
+
+
+@click.command()
+@options.config
+def worker(config: Path | None) -> None:
+    """Deliver what the operators' wallets are owed, and refund what is overdue, until stopped.
+
+    Several may run, on one book; `serve` has one inside unless provider_book.worker is false.
+
+    Example: roundbook worker --config roundbook.toml
+    """
+    settings, book = options.provider_book(config)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with closing(book):
+        running = new_worker(settings, book)
+        running.start()
+        operators = ", ".join(sorted(book.house.operators))
+        click.echo(f"Roundbook worker: delivering to {operators}; Ctrl-C stops", err=True)
+        stopping.wait()
+        running.stop()
