@@ -17,6 +17,7 @@ import msgspec
 from rich.console import Console
 
 from scripts import bench_report
+from scripts.bench_deliveries import deliveries
 from scripts.bench_server import answer_of, no_op, service
 
 THREADS = (1, 2, 4, 8, 16, 32, 64)
@@ -44,7 +45,7 @@ class Plan(NamedTuple):
         return found
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="Of each.")
 @click.option(
     "--seconds", default=4.0, show_default=True, type=click.FloatRange(0.1), help="A run."
@@ -58,8 +59,16 @@ class Plan(NamedTuple):
 )
 @click.option("--quick", is_flag=True, help="One run of a second and no search for thread counts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
 def bench(
-    runs: int, seconds: float, connections: int, folder: Path, *, quick: bool, as_json: bool
+    context: click.Context,
+    runs: int,
+    seconds: float,
+    connections: int,
+    folder: Path,
+    *,
+    quick: bool,
+    as_json: bool,
 ) -> None:
     """Measure bets: over HTTP beside a route that does nothing, and without HTTP.
 
@@ -67,6 +76,8 @@ def bench(
 
     Example: roundbook bench --runs 3 --json > bench.json
     """
+    if context.invoked_subcommand:
+        return
     plan = Plan(folder, connections, seconds, runs, THREADS)
     if quick:
         plan = plan._replace(seconds=1.0, runs=1, threads=THREADS[-2:-1])
@@ -147,6 +158,8 @@ def _in_process(plan: Plan, say: Say) -> dict[str, Any]:
         book = answer_of("scripts.bench_book", *given)
         return {**book, **answer_of("scripts.bench_stock", *given)}
 
+
+bench.add_command(deliveries)
 
 if __name__ == "__main__":
     bench()

@@ -48,6 +48,15 @@ def no_op(threads: int, *, folder: Path) -> Iterator[int]:
             yield port
 
 
+@contextmanager
+def wallet() -> Iterator[int]:
+    """Runs the benchmark's wallet; yields its port."""
+    command = ("-m", "scripts.bench_wallet")
+    with _process(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+
+
 def answer_of(module: str, *arguments: object) -> Any:
     """Returns what a module of ours, run as a process, prints as JSON. Raises ClickException."""
     command = ("-m", module, *map(str, arguments))

@@ -30,3 +30,28 @@ def test_a_quick_run_prints_every_documented_figure_and_leaves_nothing_behind(
     assert set(found["in_process"]["stock_save"]) == {"1", "32"}
     assert set(found["in_process"]["raw_sqlite"]) == {"1", "500"}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_refunds_are_measured_alone_beside_a_dead_wallet_and_in_one_lane_with_it(
+    tmp_path: Path,
+) -> None:
+    command = ("bench", "deliveries", "--refunds", "4", "--runs", "1", "--json")
+    ran = subprocess.run(
+        [sys.executable, "-m", "scripts.cli", *command, "--folder", str(tmp_path)],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["alone"]["confirmed"] == found["beside a wallet that hangs"]["confirmed"] == 4
+    assert set(found) == {
+        "refunds",
+        "runs",
+        "alone",
+        "beside a wallet that hangs",
+        "control: both in one lane",
+    }
+    assert list(tmp_path.iterdir()) == []
