@@ -73,10 +73,11 @@ def run(exports, command):
     return done.stdout.strip()
 
 
-def test_the_readme_has_the_four_seeds_of_the_wallet_as_examples():
-    seeds = [command for command, answer in EXAMPLES if "Cancel?" in command or "Round?" in command]
-    assert len(seeds) == 4
-    assert len(EXAMPLES) == 11
+def test_the_readme_has_all_five_seeds_as_examples():
+    paths = ("Cancel?", "Round?", "cancelround?")
+    seeds = [command for command, answer in EXAMPLES if any(path in command for path in paths)]
+    assert len(seeds) == 5
+    assert len(EXAMPLES) == 15
 
 
 def test_every_example_of_the_tour_answers_what_the_readme_prints(demo):
