@@ -64,12 +64,12 @@ class Batch(Generic[S]):
 
     def state(self, stream: str) -> S:
         """Returns a stream's state, with what this batch has recorded."""
-        found = self.states.get(stream) or self._known.get(stream)
-        if found is None:
-            found = self._fold(self._store.stream(stream))
-            for (name, _), event in self._events.items():
-                if name == stream:
-                    found = self._evolve(found, event)
+        if stream in self.states:
+            return self.states[stream]
+        found = self._known.get(stream) or self._fold(self._store.stream(stream))
+        for (named, _), event in self._events.items():  # recorded before anybody asked
+            if named == stream:
+                found = self._evolve(found, event)
         self.states[stream] = found
         return found
 

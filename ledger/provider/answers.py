@@ -80,7 +80,8 @@ def _code(body: dict[str, Any], *, text: bool) -> int:
 
 
 def _same(body: dict[str, Any], field: str, wanted: str) -> None:
-    if body.get(field) != wanted:
+    value = body.get(field)
+    if type(value) is not str or value != wanted:
         raise _Invalid(f"{field}: is not the call's")
 
 

@@ -232,11 +232,11 @@ class Book:
         if known:
             round.repeat_bet(batch.state(known), bet)
             return _unchanged(batch, known)
-        scale = self.house.scale(bet.currency)
-        if scale is None:
-            raise WrongCurrency("is neither in ISO 4217 nor in [currencies]", field="currency")
         stream = name("round", bet.operator, bet.round)
         state = batch.state(stream)
+        scale = state.scale if state.version else self.house.scale(bet.currency)
+        if scale is None:
+            raise WrongCurrency("is neither in ISO 4217 nor in [currencies]", field="currency")
         return _recorded(
             batch, stream, round.place_bet(state, bet, operator, scale=scale, at=batch.at)
         )
@@ -373,7 +373,7 @@ class Book:
     def _retry_delivery(self, batch: Batch[Round], retry: commands.RetryDelivery) -> Outcome:
         found = _delivery(batch, retry)
         stream = name("round", found.operator, found.round)
-        if found.closed or found.sending:
+        if found.closed or found.under_way(batch.at):
             return _unchanged(batch, stream)
         retried = events.DeliveryRetried(
             recorded_at=batch.at,

@@ -62,6 +62,8 @@ class Delivery(NamedTuple):
     attempts: int
     """In all; the last one is under way where `sending`."""
     sending: int
+    doubtful: int
+    """Whether a send ended without an answer: what it came to at the wallet is not known."""
     due_at: str | None
     undelivered_since: str | None
     last_error: str
@@ -81,6 +83,10 @@ class Delivery(NamedTuple):
         """Returns whether it is to be sent: its time has come, and no other sender is at it."""
         return self.due_at is not None and self.due_at <= at
 
+    def under_way(self, at: str) -> bool:
+        """Returns whether a sender is at it, whose lease is not over."""
+        return bool(self.sending) and not self.due(at)
+
     def exhausted(self, most_sends: int) -> bool:
         """Returns whether its burst is over; what is parked has no more bursts, only single sends."""
         return self.state == "waiting" and self.sends >= most_sends
@@ -95,10 +101,11 @@ def judge(delivery: Delivery, end: commands.EndSend, *, most_sends: int) -> Verd
         return "old"
     if end.outcome == "answered" and end.code == 0:
         return "confirmed"
-    if end.outcome == "answered" and delivery.kind == "bet" and end.code in DECLINED:
-        return "declined"
     if end.attempt != delivery.attempts or not delivery.sending:
         return "old"
+    if end.outcome == "answered" and delivery.kind == "bet" and end.code in DECLINED:
+        # an earlier send may still reach the wallet, or has: only a cancel makes sure
+        return "exhausted" if delivery.doubtful else "declined"
     if end.outcome == "answered" and end.code in FINAL:
         return "refused"
     return "exhausted" if delivery.exhausted(most_sends) else "again"

@@ -78,14 +78,17 @@ class Sweeper:
         stopped = self._book.sweep()
         if stopped.stopped_at:
             return Swept(stopped=stopped.reason)
-        for each in found[: self._cap]:
-            self._book.submit(
-                RefundOverdue(
-                    operator=each.operator, round=each.round, upto=self.cutoff(each.operator)
-                )
-            )
-            self._on_refunded(each)
-        return Swept(refunded=found[: self._cap], more=len(found) > self._cap)
+        refunded = [each for each in found[: self._cap] if self._refund(each)]
+        return Swept(refunded=refunded, more=len(found) > self._cap)
+
+    def _refund(self, found: OpenRound) -> bool:
+        """Returns whether it was for us to refund: another sweep may have come first."""
+        upto = self.cutoff(found.operator)
+        refund = RefundOverdue(operator=found.operator, round=found.round, upto=upto)
+        recorded = self._book.submit(refund).recorded
+        if recorded:
+            self._on_refunded(found)
+        return recorded
 
     def confirm(self) -> None:
         """A person has looked: what is overdue by now is refunded, sweep by sweep."""

@@ -13,6 +13,7 @@ COLUMNS = (
     "sends",
     "attempts",
     "sending",
+    "doubtful",
     "due_at",
     "undelivered_since",
     "last_error",
@@ -29,6 +30,7 @@ create table if not exists deliveries (
     sends integer not null,
     attempts integer not null,
     sending integer not null,
+    doubtful integer not null,
     due_at text,
     undelivered_since text,
     last_error text not null,
@@ -65,15 +67,17 @@ def evolve(row: Row | None, recorded: Recorded) -> Row:
     event = recorded.event
     if row is None:  # only a Requested comes first
         asked_at = event.recorded_at
-        return (event.round, recorded.version, "waiting", 0, 0, 0, asked_at, asked_at, "", None)
-    round_, intent, state, sends, attempts, sending, due_at, since, error, code = row
+        return (event.round, recorded.version, "waiting", 0, 0, 0, 0, asked_at, asked_at, "", None)
+    round_, intent, state, sends, attempts, sending, doubtful, due_at, since, error, code = row
     match event:
         case events.SendStarted():
+            doubtful |= sending  # the one before has not come back
             sends, attempts, sending, due_at = sends + 1, event.attempt, 1, event.until
         case events.SendEnded():
+            doubtful |= event.outcome != "answered"
             sending, due_at, error, code = 0, event.again_at, event.detail, event.code
         case events.DeliveryParked():
-            state = "parked"
+            state, sending = "parked", 0
         case events.DeliveryRefused():
             state, due_at = "refused", None
         case events.DeliveryRetried():
@@ -84,4 +88,4 @@ def evolve(row: Row | None, recorded: Recorded) -> Row:
             state, due_at, since = "declined", None, None
         case events.Confirmed():
             state, due_at, since = "confirmed", None, None
-    return (round_, intent, state, sends, attempts, sending, due_at, since, error, code)
+    return (round_, intent, state, sends, attempts, sending, doubtful, due_at, since, error, code)
