@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 from apiflask import APIFlask
 from flask_swagger_ui import get_swaggerui_blueprint
@@ -18,13 +19,16 @@ from api.provider.calls import Desk
 from api.provider.games import games
 from api.provider.operators import Relation, operators
 from api.provider.waiting import Waiting
-from api.settings import Settings, SettingsWrong
+from api.settings import Seals, Settings, SettingsWrong
 from ledger.moments import utc_now
 from ledger.operator.book import Book
+from ledger.periodic import Periodic
 from ledger.provider.book import Book as ProviderBook
 from ledger.provider.worker import Worker
 from ledger.reader import NotJson
 from ledger.refusals import Breakdown, Refusal
+from ledger.seal import KeyWrong, signer
+from ledger.sealing import LOOK_EVERY_S, Sealer
 from ledger.store import Store, open_store
 from projections import IN_TRANSACTION
 from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
@@ -51,7 +55,7 @@ def create_app(
 ) -> APIFlask:
     """Returns the service as a WSGI application; it opens the settings' store unless one is given.
 
-    Where there is a provider's book its worker stands in `extensions["worker"]`, for the caller to start.
+    Its background work waits for `start`.
     Raises StoreUnfit, and SettingsWrong where a provider's id is spelt otherwise in the book.
     """
     store = store or open_store(settings.store, IN_TRANSACTION)
@@ -61,6 +65,7 @@ def create_app(
     app.request_class = http.StrictRequest
     app.security_schemes = PARTNER
     app.extensions["book"] = book
+    app.extensions["background"] = []
     app.after_request(http.close_unread)
     if settings.server.log_requests:
         http.log_requests(app)
@@ -71,6 +76,8 @@ def create_app(
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", DOCS))
     if settings.provider_book:
         _add_provider(app, settings, now)
+    if settings.seals:
+        _add_sealing(app, settings.seals, now)
     app.register_blueprint(ops(book, app.extensions.get("provider_book")))
     _handle_errors(app)
     app.wsgi_app = http.AnyCase(app.wsgi_app, _paths(settings))  # type: ignore[method-assign]
@@ -78,10 +85,18 @@ def create_app(
 
 
 def close(app: APIFlask) -> None:
-    """Stops the worker and closes the books of an application."""
-    for name, end in (("worker", "stop"), ("provider_book", "close"), ("book", "close")):
+    """Stops the background work and closes the books of an application."""
+    for each in app.extensions["background"]:
+        each.stop()
+    for name in ("provider_book", "book"):
         if name in app.extensions:
-            getattr(app.extensions[name], end)()
+            app.extensions[name].close()
+
+
+def start(app: APIFlask) -> None:
+    """Starts the background work of an application: the worker, where it is not elsewhere, and the seals."""
+    for each in app.extensions["background"]:
+        each.start()
 
 
 def worker(settings: Settings, book: ProviderBook, waiting: Waiting | None = None) -> Worker:
@@ -97,6 +112,31 @@ def worker(settings: Settings, book: ProviderBook, waiting: Waiting | None = Non
     )
 
 
+def _add_sealing(app: APIFlask, seals: Seals, now: Callable[[], datetime]) -> None:
+    try:
+        signed = signer(Path(seals.key).read_bytes())
+    except (OSError, KeyWrong) as error:
+        raise SettingsWrong(f"seals.key: {seals.key}: {error}") from error
+    for party, name in (("operator", "book"), ("provider", "provider_book")):
+        if name in app.extensions:
+            sealer = Sealer(
+                app.extensions[name].store,
+                signed,
+                every_events=seals.every_events,
+                every_s=seals.every_s,
+                file=Path(seals.folder, f"{party}.seals.jsonl") if seals.folder else None,
+                now=now,
+            )
+            app.extensions["background"].append(
+                Periodic(
+                    sealer.seal_if_due,
+                    every_s=LOOK_EVERY_S,
+                    name=f"{party}'s seals",
+                    on_defect=http.log_defect,
+                )
+            )
+
+
 def _add_provider(app: APIFlask, settings: Settings, now: Callable[[], datetime]) -> None:
     assert settings.provider_book is not None
     book = ProviderBook(
@@ -110,6 +150,8 @@ def _add_provider(app: APIFlask, settings: Settings, now: Callable[[], datetime]
     courier = worker(settings, book, waiting)
     desk = Desk(book, waiting, courier.wake)
     app.extensions["provider_book"], app.extensions["worker"] = book, courier
+    if settings.provider_book.worker:
+        app.extensions["background"].append(courier)
     tokens = {**_tokens(settings), "game": settings.provider_book.token}
     app.register_blueprint(games(desk, bearer(tokens)))
     for name, (prefix, calls) in PROVIDER.items():

@@ -138,7 +138,7 @@ def admin(book: Book, auth: HTTPTokenAuth, providers: Mapping[str, str]) -> APIB
 
 
 def feed(blueprint: APIBlueprint, store: Store, may_read: Callable[..., Any]) -> None:
-    """Adds a book's events, as they are stored, and its head."""
+    """Adds a book's events, as they are stored, its head, and its seals."""
 
     @blueprint.get("/events")
     @may_read
@@ -155,6 +155,12 @@ def feed(blueprint: APIBlueprint, store: Store, may_read: Callable[..., Any]) ->
                 "next": page[-1].id if page else after,
             }
         )
+
+    @blueprint.get("/seals")
+    @may_read
+    @blueprint.doc(summary="The signed heads, in the order they were made")
+    def seals() -> Response:
+        return json_response({"seals": [msgspec.Raw(seal) for seal in store.seals()]})
 
     @blueprint.get("/head")
     @may_read

@@ -75,6 +75,15 @@ class Provider(_Block, frozen=True, kw_only=True):
         return [self.token] if isinstance(self.token, str) else self.token
 
 
+class Seals(_Block, frozen=True, kw_only=True):
+    """Who signs the heads of the books, how often, and the folder where each seal is a line of a file."""
+
+    key: str
+    every_events: Count = 1000
+    every_s: Seconds = 60.0
+    folder: str | None = None
+
+
 class ProviderBook(_Block, frozen=True, kw_only=True):
     """The provider's own book. `token`: the games' bearer token. `worker`: deliver and sweep in `serve`."""
 
@@ -149,6 +158,7 @@ class Settings(_Block, frozen=True, kw_only=True):
     server: Server = Server()
     wallet: Wallet = Wallet()
     provider: list[Provider] = []
+    seals: Seals | None = None
     provider_book: ProviderBook | None = None
     operator: list[Operator] = []
     currencies: dict[str, Scale] = {}

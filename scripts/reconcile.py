@@ -49,7 +49,7 @@ def reconcile(
 ) -> None:
     """Hold the operator's book and the provider's against one another, reference by reference.
 
-    A store is a path or sqlite:///PATH; it may be in use, and nothing is recorded in it. Exits 1
+    A store is a path or sqlite:///PATH; it may be in use, and is only read. Exits 1
     where anything differs or waits for an answer.
 
     Example: roundbook reconcile operator.db provider.db --since 2026-11-01 --operator acme
@@ -96,7 +96,7 @@ def _events(
     where: str, mapper: Mapper, progress: Progress, *, party: str
 ) -> Iterator[Iterator[Event]]:
     """Yields a book's events up to now, in order; they can be read while the block lasts."""
-    with closing(open_store(_url(where), create=False)) as store, store.snapshot() as head:
+    with closing(open_store(_url(where), read_only=True)) as store, store.snapshot() as head:
         records = progress.track(
             all_records(store), total=head.position, description=f"the {party}'s book"
         )

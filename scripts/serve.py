@@ -13,7 +13,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 from granian.server import Server
 
-from api import close, create_app
+from api import close, create_app, start
 from api.loop import Service
 from api.settings import Settings, SettingsWrong
 from ledger.moments import utc_now
@@ -68,8 +68,7 @@ def run(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> None:
 
 def _load(settings: Settings, now: Callable[[], datetime], *_: Any, **__: Any) -> Any:
     app = create_app(settings, now=now)
-    if settings.provider_book and settings.provider_book.worker:
-        app.extensions["worker"].start()
+    start(app)
     gc.collect()
     gc.freeze()  # what lives as long as the process is not looked through again, 50 ms each time
     return Service(app.wsgi_app, partial(close, app))

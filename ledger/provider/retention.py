@@ -4,7 +4,6 @@ A clock that jumped must not refund every open bet. A sweep takes few rounds, an
 until a person confirms, when the clock cannot be trusted or far more is overdue than is usual.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -141,32 +140,3 @@ class Sweeper:
 
 class _Timed(msgspec.Struct):
     recorded_at: str
-
-
-class Retention:
-    """Sweeps every so many seconds in a thread of its own."""
-
-    def __init__(
-        self, sweeper: Sweeper, *, every_s: float, on_defect: Callable[[Exception], None]
-    ) -> None:
-        self._sweeper, self._every_s, self._on_defect = sweeper, every_s, on_defect
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
-
-    def start(self) -> None:
-        """Begins to sweep."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ends once a sweep under way is done."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._sweeper.sweep()
-            except Exception as defect:  # noqa: BLE001  (the next sweep finds what this one left)
-                self._on_defect(defect)
-            self._stopping.wait(self._every_s)

@@ -5,9 +5,10 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping
 
+from ledger.periodic import Periodic
 from ledger.provider.book import Book, OpenRound
 from ledger.provider.courier import Courier
-from ledger.provider.retention import Retention, Sweeper
+from ledger.provider.retention import Sweeper
 from ledger.provider.round import Round
 from ledger.provider.wire import Remote
 
@@ -29,7 +30,9 @@ class Worker:
             book, remotes, worker=worker_name(), on_settled=on_settled, on_defect=on_defect
         )
         sweeper = Sweeper(book, cap=sweep_cap, on_refunded=self._refunded)
-        self._retention = Retention(sweeper, every_s=sweep_every_s, on_defect=on_defect)
+        self._retention = Periodic(
+            sweeper.sweep, every_s=sweep_every_s, name="retention", on_defect=on_defect
+        )
 
     def start(self) -> None:
         """Begins to deliver and to sweep."""

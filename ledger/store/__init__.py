@@ -106,6 +106,18 @@ class Store(ApplicationRecorder):
         """Returns up to `limit` records behind a position, in order."""
 
     @abstractmethod
+    def seals(self) -> Sequence[bytes]:
+        """Returns every seal in the order they were made, each as JSON."""
+
+    @abstractmethod
+    def last_seal(self) -> bytes | None:
+        """Returns the newest seal, None where there is none."""
+
+    @abstractmethod
+    def add_seal(self, position: int, seal: bytes) -> None:
+        """Keeps a seal of the head at a position, durable when it returns."""
+
+    @abstractmethod
     def clear(self, table: str) -> None:
         """Throws a table's rows away, to be written again; only inside a transaction."""
 
@@ -122,9 +134,16 @@ class Store(ApplicationRecorder):
         """Releases what the store holds; it cannot be used afterwards."""
 
 
-def open_store(url: str, projections: Sequence[Projection] = (), *, create: bool = True) -> Store:
+def open_store(
+    url: str,
+    projections: Sequence[Projection] = (),
+    *,
+    create: bool = True,
+    read_only: bool = False,
+) -> Store:
     """Returns the store a URL names: `sqlite:///roundbook.db` or `memory://`.
 
+    One that is read only is not changed by a byte, whoever else writes it.
     Raises StoreUnfit for another URL, a store that is not there and not to be created, one that
     cannot be opened, and one that is not durable.
     """
@@ -135,5 +154,6 @@ def open_store(url: str, projections: Sequence[Projection] = (), *, create: bool
     if scheme == "memory":
         return MemoryStore(projections)
     if scheme == "sqlite" and len(path) > 1 and path.startswith("/"):
-        return SQLiteStore(path.removeprefix("/"), projections, create=create)
+        where = path.removeprefix("/")
+        return SQLiteStore(where, projections, create=create, read_only=read_only)
     raise StoreUnfit(f"store: {url!r} is neither sqlite:///FILE nor memory://")

@@ -20,6 +20,7 @@ class MemoryStore(POPOApplicationRecorder, Store):
         self._projections = tuple(projections)
         self._tables: dict[str, dict[Key, Row]] = {p.TABLE: {} for p in projections}
         self._hashes: list[bytes] = []
+        self._seals: list[bytes] = []
         self._undo: list[tuple[str, Key, Row | None]] = []
         self._in_transaction = False
 
@@ -158,6 +159,18 @@ class MemoryStore(POPOApplicationRecorder, Store):
         with self._database_lock:
             page = enumerate(self._stored_events[after : after + limit], after + 1)
             return [_record(event, place, self._hashes[place - 1]) for place, event in page]
+
+    def seals(self) -> Sequence[bytes]:
+        with self._database_lock:
+            return list(self._seals)
+
+    def last_seal(self) -> bytes | None:
+        with self._database_lock:
+            return self._seals[-1] if self._seals else None
+
+    def add_seal(self, position: int, seal: bytes) -> None:  # noqa: ARG002
+        with self._database_lock:
+            self._seals.append(seal)
 
     def select_notifications(
         self,

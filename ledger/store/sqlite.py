@@ -11,6 +11,7 @@ from functools import cache
 from itertools import chain
 from queue import Empty, SimpleQueue
 from typing import Any
+from urllib.parse import quote
 
 import pysqlite3
 from eventsourcing import persistence
@@ -55,6 +56,21 @@ create trigger if not exists stored_events_are_never_deleted before delete on st
 begin select raise(abort, 'events are immutable'); end;
 """
 
+_SEALS = """
+create table if not exists seals (
+    number integer primary key,
+    position integer not null,
+    seal text not null
+) strict;
+create trigger if not exists seals_are_never_updated before update on seals
+begin select raise(abort, 'seals are immutable'); end;
+create trigger if not exists seals_are_never_replaced before insert on seals
+when exists (select 1 from seals where number = new.number)
+begin select raise(abort, 'seals are immutable'); end;
+create trigger if not exists seals_are_never_deleted before delete on seals
+begin select raise(abort, 'seals are immutable'); end;
+"""
+
 _INSERT = "insert into stored_events values (?, ?, ?, ?, ?, ?)"
 _HEAD = "select position, hash from stored_events order by position desc limit 1"
 _STREAM = "select topic, cast(state as blob) from stored_events where stream = ? and version <= ? order by version"
@@ -70,19 +86,29 @@ class SQLiteStore(Store):
     """Events, chain and tables in one file."""
 
     def __init__(
-        self, path: str, projections: Sequence[Projection] = (), *, create: bool = True
+        self,
+        path: str,
+        projections: Sequence[Projection] = (),
+        *,
+        create: bool = True,
+        read_only: bool = False,
     ) -> None:
         if pysqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise StoreUnfit(f"store: SQLite {pysqlite3.sqlite_version} is older than 3.51.3")
         self._path = os.path.abspath(path)
-        if not create and not os.path.exists(self._path):
+        if (read_only or not create) and not os.path.exists(self._path):
             raise StoreUnfit(f"store: there is no {self._path}")
+        self._read_only = read_only
         self._projections = tuple(projections)
         self._tables = {p.TABLE: _Table(p) for p in projections}
         self._lock = threading.Lock()
         self._local = threading.local()
         self._idle: SimpleQueue[pysqlite3.Connection] = SimpleQueue()
         try:
+            if read_only:
+                self._writer = self._connect()
+                self._check_mark()
+                return
             self._writer = self._connect(
                 f"pragma journal_size_limit = {WAL_LIMIT_BYTES}",
                 f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}",
@@ -95,15 +121,18 @@ class SQLiteStore(Store):
 
     def _connect(self, *pragmas: str) -> pysqlite3.Connection:
         connection = pysqlite3.connect(
-            self._path,
+            self._uri() if self._read_only else self._path,
+            uri=self._read_only,
             isolation_level=None,
             check_same_thread=False,
             timeout=LOCK_WAIT_S,
             cached_statements=512,
         )
+        connection.execute("pragma trusted_schema = off")
+        if self._read_only:
+            return connection
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")
-        connection.execute("pragma trusted_schema = off")
         for pragma in pragmas:
             connection.execute(pragma)
         journal = connection.execute("pragma journal_mode").fetchone()[0]
@@ -111,6 +140,18 @@ class SQLiteStore(Store):
         if (journal, synchronous) != ("wal", 2):
             raise StoreUnfit(f"store: {self._path} is not durable: {journal}, {synchronous}")
         return connection
+
+    def _uri(self) -> str:
+        """A copy that nobody writes, beside which no file can be made, is read as it lies there."""
+        lies_still = not os.path.exists(f"{self._path}-wal")
+        unwritable = not os.access(os.path.dirname(self._path), os.W_OK)
+        still = "&immutable=1" if lies_still and unwritable else ""
+        return f"file:{quote(self._path)}?mode=ro{still}"
+
+    def _check_mark(self) -> None:
+        (mark,) = self._writer.execute("pragma application_id").fetchone()
+        if mark != BOOK_MARK:
+            raise StoreUnfit(f"store: {self._path} is no Roundbook book")
 
     def _create(self, *, create: bool) -> None:
         self._writer.execute("begin immediate")
@@ -122,7 +163,7 @@ class SQLiteStore(Store):
             if not create:
                 raise StoreUnfit(f"store: {self._path} is empty, and no Roundbook book")
             self._writer.execute(f"pragma application_id = {BOOK_MARK}")
-        for statement in _statements(_SCHEMA, *(p.SCHEMA for p in self._projections)):
+        for statement in _statements(_SCHEMA, _SEALS, *(p.SCHEMA for p in self._projections)):
             self._writer.execute(statement)
         self._writer.execute("commit")
 
@@ -286,6 +327,19 @@ class SQLiteStore(Store):
 
     def records(self, *, after: int, limit: int) -> Sequence[Record]:
         return [_record(row) for row in self._read(_RECORDS, (after, limit))]
+
+    def seals(self) -> Sequence[bytes]:
+        return [seal.encode() for (seal,) in self._read("select seal from seals order by number")]
+
+    def last_seal(self) -> bytes | None:
+        found = self._read("select seal from seals order by number desc limit 1")
+        return found[0][0].encode() if found else None
+
+    def add_seal(self, position: int, seal: bytes) -> None:
+        with self.transaction(), _Translated():
+            self._writer.execute(
+                "insert into seals (position, seal) values (?, ?)", (position, seal.decode())
+            )
 
     # the library's recorder
 

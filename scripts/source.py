@@ -1,0 +1,191 @@
+"""Where an auditor reads a book from: a store's file, or a service over HTTP."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import httpcore
+import msgspec
+
+from ledger.mapper import Mapper
+from ledger.operator.book import MAPPER as OPERATOR
+from ledger.projection import Projection
+from ledger.provider.book import MAPPER as PROVIDER
+from ledger.seal import Seal
+from ledger.sealing import seals_of
+from ledger.store import Record, Store, StoreUnfit, open_store
+from ledger.store.chain import Head
+from projections import IN_TRANSACTION as OPERATOR_TABLES
+from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
+
+Party = Literal["operator", "provider"]
+MAPPERS: dict[Party, Mapper] = {"operator": OPERATOR, "provider": PROVIDER}
+TABLES: dict[Party, tuple[Projection, ...]] = {
+    "operator": OPERATOR_TABLES,
+    "provider": PROVIDER_TABLES,
+}
+
+T = TypeVar("T")
+
+PAGE = 1000
+PATIENCE_S = 30.0
+
+
+class Source(Protocol):
+    """A book that is read: its events up to a head that stays the same, and its seals."""
+
+    name: str
+
+    @property
+    def store(self) -> Store | None:
+        """The store itself, with its tables, where it is at hand."""
+
+    def head(self) -> Head: ...
+
+    def records(self, *, after: int, upto: int) -> Iterator[Record]:
+        """Yields the records behind a position, up to another, in order."""
+
+    def seals(self) -> list[Seal]:
+        """Returns the seals in the order they were made."""
+
+
+def party_of(source: Source) -> Party:
+    """Returns whose book it is, by its first event; an empty one counts as an operator's."""
+    first = next(source.records(after=0, upto=1), None)
+    if first is None:
+        return "operator"
+    body = msgspec.json.decode(first.state)
+    return "provider" if "operator" in body or first.topic.startswith("Sweep") else "operator"
+
+
+@contextmanager
+def open_source(where: str, *, token: str | None = None) -> Iterator[Source]:
+    """Yields the book that a path, sqlite:///PATH or http(s)://HOST names; only read. Raises StoreUnfit.
+
+    Over HTTP the operator's book is meant, the provider's by http(s)://HOST/api/provider.
+    """
+    if where.startswith(("http://", "https://")):
+        with _Remote(where, token) as remote:
+            yield remote
+        return
+    if where.startswith("memory:"):
+        raise StoreUnfit("store: what is in memory cannot be read from outside; name a file")
+    url = where if "://" in where else f"sqlite:///{where}"
+    store = open_store(url, read_only=True)
+    party = party_of(_Local(where, store))
+    store.close()
+    store = open_store(url, TABLES[party], read_only=True)
+    try:
+        with store.snapshot():
+            yield _Local(where, store)
+    finally:
+        store.close()
+
+
+class _Local:
+    def __init__(self, name: str, store: Store) -> None:
+        self.name = name
+        self.store: Store | None = store
+        self._store = store
+
+    def head(self) -> Head:
+        return self._store.head()
+
+    def records(self, *, after: int, upto: int) -> Iterator[Record]:
+        while after < upto:
+            page = self._store.records(after=after, limit=min(PAGE, upto - after))
+            if not page:
+                return
+            yield from page
+            after = page[-1].id
+
+    def seals(self) -> list[Seal]:
+        return seals_of(self._store)
+
+
+class _Remote:
+    """A service's `/api/events`, `/api/head` and `/api/seals`, with the auditor's token."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        parts = urlsplit(url)
+        self.name = url
+        self.store: Store | None = None
+        self._base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/api'}"
+        self._token = token
+
+    def __enter__(self) -> "_Remote":
+        self._pool = httpcore.ConnectionPool(max_connections=1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.close()
+
+    def head(self) -> Head:
+        found = self._get("/head", _Head)
+        return Head(found.position, bytes.fromhex(found.hash))
+
+    def records(self, *, after: int, upto: int) -> Iterator[Record]:
+        while after < upto:
+            path = f"/events?after={after}&limit={min(PAGE, upto - after)}"
+            page = self._get(path, _Page)
+            if not page.events:
+                return
+            yield from map(_record, page.events)
+            after = page.next
+
+    def seals(self) -> list[Seal]:
+        return self._get("/seals", _Seals).seals
+
+    def _get(self, path: str, shape: type[T]) -> T:
+        headers: dict[bytes | str, bytes | str] = (
+            {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        )
+        wait = dict.fromkeys(("connect", "read", "write", "pool"), PATIENCE_S)
+        try:
+            got = self._pool.request(
+                "GET", f"{self._base}{path}", headers=headers, extensions={"timeout": wait}
+            )
+        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
+            raise StoreUnfit(f"{self.name}: {error or type(error).__name__}") from error
+        if got.status != 200:
+            raise StoreUnfit(f"{self.name}{path.partition('?')[0]}: HTTP {got.status}")
+        try:
+            return msgspec.json.decode(got.content, type=shape)
+        except msgspec.MsgspecError as error:
+            raise StoreUnfit(f"{self.name}: is no Roundbook service: {error}") from error
+
+
+class _Event(msgspec.Struct):
+    position: int
+    stream: str
+    version: int
+    topic: str
+    hash: str
+    body: msgspec.Raw
+    """The stored bytes, as they stand in the answer."""
+
+
+class _Page(msgspec.Struct):
+    events: list[_Event]
+    next: int
+
+
+class _Head(msgspec.Struct):
+    position: int
+    hash: str
+
+
+class _Seals(msgspec.Struct):
+    seals: list[Seal]
+
+
+def _record(event: _Event) -> Record:
+    return Record(
+        event.stream,
+        event.version,
+        event.topic,
+        bytes(event.body),
+        event.position,
+        bytes.fromhex(event.hash),
+    )
