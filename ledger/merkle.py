@@ -52,27 +52,37 @@ class Step(NamedTuple):
     hash: bytes
 
 
-def prove(leaves: Iterable[bytes], *, index: int, size: int) -> list[Step]:
-    """Returns the way from the leaf at `index`, from 0, to the root of `size` leaves; reads them once."""
-    spans = _spans(index, size)
-    trees = [Tree() for _ in spans]
-    for place, data in enumerate(leaves):
-        for (_, start, stop), tree in zip(spans, trees, strict=True):
-            if start <= place < stop:
-                tree.append(data)
-    return [Step(left, tree.root) for (left, _, _), tree in zip(spans, trees, strict=True)]
+Ways = dict[int, list[Step]]
+"""The ways from leaves to the root, from the leaf up, by the leaves' indexes, from 0."""
 
 
-def _spans(index: int, size: int) -> list[tuple[bool, int, int]]:
-    """Returns the siblings' ranges, from the leaf up: whether it is the left one, its start, its end."""
-    found: list[tuple[bool, int, int]] = []
-    start, stop = 0, size
-    while stop - start > 1:
-        middle = start + (1 << ((stop - start - 1).bit_length() - 1))
-        if index < middle:
-            found.append((False, middle, stop))
-            stop = middle
-        else:
-            found.append((True, start, middle))
-            start = middle
-    return found[::-1]
+class _Peak(NamedTuple):
+    """A subtree's root, and the leaves below it whose ways are asked for."""
+
+    root: bytes
+    asked: tuple[int, ...]
+
+
+def prove(leaves: Iterable[tuple[bytes, bool]]) -> Ways:
+    """Returns the ways of the leaves that are asked for, which each leaf says; reads them once."""
+    ways: Ways = {}
+    peaks: list[_Peak] = []
+    for index, (data, asked) in enumerate(leaves):
+        grown, size = _Peak(leaf(data), (index,) if asked else ()), index
+        ways.update({index: []} if asked else {})
+        while size & 1:
+            grown, size = _joined(peaks.pop(), grown, ways), size >> 1
+        peaks.append(grown)
+    while len(peaks) > 1:
+        right = peaks.pop()
+        peaks.append(_joined(peaks.pop(), right, ways))
+    return ways
+
+
+def _joined(left: _Peak, right: _Peak, ways: Ways) -> _Peak:
+    """Returns the subtree over two; the ways below go on with each other's root."""
+    for index in left.asked:
+        ways[index].append(Step(left=False, hash=right.root))
+    for index in right.asked:
+        ways[index].append(Step(left=True, hash=left.root))
+    return _Peak(node(left.root, right.root), left.asked + right.asked)

@@ -8,7 +8,7 @@ a `next_key` hands over to it: whoever trusts the first key can follow every rot
 from collections.abc import Iterable, Mapping
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -19,7 +19,8 @@ from ledger.store.chain import Head
 class Seal(msgspec.Struct, frozen=True, kw_only=True):
     """A signed head. Hashes, keys and signature are hexadecimal; `key` is the public key.
 
-    `peaks` are the roots of the complete subtrees, the largest first: from them the tree goes on.
+    `peaks` are the roots of the complete subtrees, the largest first: from them the tree goes on. The
+    signature covers them through the root, to which they come.
     """
 
     position: int
@@ -67,13 +68,16 @@ def covered(seal: Seal) -> bytes:
 
 
 def is_signed(seal: Seal) -> bool:
-    """Returns whether the signature is that of the key the seal names."""
+    """Returns whether the signature is that of the key the seal names, and the peaks come to its root."""
     try:
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(seal.key))
         public.verify(bytes.fromhex(seal.signature), covered(seal))
+        peaks = [bytes.fromhex(peak) for peak in seal.peaks]
     except (ValueError, InvalidSignature):
         return False
-    return True
+    return len(peaks) == seal.position.bit_count() and (
+        Tree(seal.position, peaks).root.hex() == seal.root
+    )
 
 
 def trusted(seals: Iterable[Seal], key: str) -> Mapping[str, str]:
@@ -104,7 +108,7 @@ def signer(pem: bytes) -> Signer:
     """Returns who signs with a key file's key. Raises KeyWrong."""
     try:
         private = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         raise KeyWrong("is no unencrypted private key in PEM") from None
     if not isinstance(private, Ed25519PrivateKey):
         raise KeyWrong("is no Ed25519 key")

@@ -1,6 +1,6 @@
 """Seals a book as it grows: every so many events, or after a while where there are fewer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -8,8 +8,9 @@ import msgspec
 
 from ledger.merkle import Tree
 from ledger.moments import moment, text, utc_now
-from ledger.seal import Seal, Signer
-from ledger.store import Store
+from ledger.seal import Seal, Signer, is_signed
+from ledger.store import Record, Store
+from ledger.store.chain import GENESIS, Head, link
 
 PAGE = 1000
 LOOK_EVERY_S = 1.0
@@ -20,8 +21,15 @@ class SealContradicted(Exception):
 
 
 def seals_of(store: Store) -> list[Seal]:
-    """Returns a book's seals, in the order they were made."""
-    return [msgspec.json.decode(seal, type=Seal) for seal in store.seals()]
+    """Returns a book's seals, in the order they were made. Raises SealContradicted."""
+    return [_read(seal) for seal in store.seals()]
+
+
+def _read(seal: bytes) -> Seal:
+    try:
+        return msgspec.json.decode(seal, type=Seal)
+    except msgspec.MsgspecError as error:
+        raise SealContradicted(f"a seal of the book cannot be read: {error}") from error
 
 
 class Sealer:
@@ -42,29 +50,31 @@ class Sealer:
         self._file, self._now = file, now
 
     def seal_if_due(self) -> Seal | None:
-        """Returns a new seal where enough events came, or the last one is old; else None."""
+        """Returns a new seal where enough events came, or the last one is old; else None.
+
+        Raises SealContradicted as `seal` does, and wherever the book has become shorter.
+        """
         last = self._last()
         news = self._store.head().position - (last.position if last else 0)
         waited = (self._now() - moment(last.sealed_at)).total_seconds() if last else self._every_s
-        if news >= self._every_events or (news and waited >= self._every_s):
+        if news < 0 or news >= self._every_events or (news and waited >= self._every_s):
             return self.seal()
         return None
 
     def seal(self, *, next_key: str = "") -> Seal | None:
         """Returns a new seal of the head, kept in the book and in the file; None where nothing is new.
 
-        `next_key` hands over to another key, and is sealed in any case.
+        `next_key` hands over to another key. That is sealed in any case, and so is the first seal of
+        the key that was handed over to; only in an empty book there is nothing to seal.
         Raises SealContradicted where the book is not the one that was sealed before.
         """
-        last = self._last()
-        head = self._store.head()
-        if last and head.position < last.position:
-            raise SealContradicted(f"the book ends before its last seal, at {last.position}")
-        if not head.position or (last and head.position == last.position and not next_key):
+        last, head = self._last(), self._store.head()
+        if last:
+            self._check(last, head)
+        if not self._is_needed(last, head, next_key):
             return None
         tree = self._grown(last, head.position)
-        at = text(self._now())
-        made = self._signer.seal(head, tree, at=at, next_key=next_key)
+        made = self._signer.seal(head, tree, at=text(self._now()), next_key=next_key)
         body = msgspec.json.encode(made)
         self._store.add_seal(head.position, body)
         if self._file:
@@ -74,20 +84,51 @@ class Sealer:
 
     def _last(self) -> Seal | None:
         last = self._store.last_seal()
-        return msgspec.json.decode(last, type=Seal) if last else None
+        return _read(last) if last else None
+
+    def _is_needed(self, last: Seal | None, head: Head, next_key: str) -> bool:
+        if last and head.position == last.position:
+            return bool(next_key) or last.next_key == self._signer.key
+        return head.position > 0
+
+    def _check(self, last: Seal, head: Head) -> None:
+        if not is_signed(last):
+            raise SealContradicted(f"the last seal, at {last.position}, is forged")
+        if head.position < last.position:
+            raise SealContradicted(
+                f"the book ends at {head.position}, before its last seal, at {last.position}"
+            )
+        (sealed,) = self._store.records(after=last.position - 1, limit=1)
+        if sealed.hash.hex() != last.hash:
+            raise SealContradicted(f"the event at {last.position} is not the one that was sealed")
 
     def _grown(self, last: Seal | None, position: int) -> Tree:
-        """Returns the tree over all events up to a position, going on from the last seal."""
-        tree = Tree()
+        """Returns the tree over all events up to a position, going on from the last seal.
+
+        What is new has to be chained to what was sealed: nothing else gets a signature.
+        """
+        tree, previous = Tree(), GENESIS
         if last:
             tree = Tree(last.position, [bytes.fromhex(peak) for peak in last.peaks])
-            (sealed,) = self._store.records(after=last.position - 1, limit=1)
-            if sealed.hash.hex() != last.hash:
-                raise SealContradicted(
-                    f"the event at {last.position} is not the one that was sealed"
-                )
-        while tree.size < position:
-            limit = min(PAGE, position - tree.size)
-            for record in self._store.records(after=tree.size, limit=limit):
-                tree.append(record.hash)
+            previous = bytes.fromhex(last.hash)
+        for record in self._records(after=tree.size, upto=position):
+            if record.id != tree.size + 1 or record.hash != _linked(previous, record):
+                raise SealContradicted(f"the chain is broken at {tree.size + 1}")
+            tree.append(record.hash)
+            previous = record.hash
+        if tree.size != position:
+            raise SealContradicted(f"the book was cut at {tree.size} while it was sealed")
         return tree
+
+    def _records(self, *, after: int, upto: int) -> Iterator[Record]:
+        while after < upto:
+            page = self._store.records(after=after, limit=min(PAGE, upto - after))
+            if not page:
+                return
+            yield from page
+            after = page[-1].id
+
+
+def _linked(previous: bytes, record: Record) -> bytes:
+    stream = str(record.originator_id)
+    return link(previous, stream, record.originator_version, record.topic, record.state)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from eventsourcing.persistence import PersistenceError
 from tenacity import AsyncRetrying, RetryCallState, wait_random, wait_random_exponential
 
 from ledger.provider.answers import Answer, read_answer
@@ -92,8 +91,8 @@ class Courier:
         """Returns what is to be sent to an operator now; nothing where the store cannot be read."""
         try:
             return await self.ask(lambda: self._book.due(login, limit=limit))
-        except PersistenceError as error:
-            self.on_defect(error)
+        except Exception as defect:  # noqa: BLE001  (a lane that ends would leave its refunds for ever)
+            self.on_defect(defect)
             return []
 
     def _run(self) -> None:
