@@ -77,7 +77,9 @@ def cancel_round(desk: Desk, operator: str, fields: dict[str, Any]) -> Answer:
             game=fields["gameId"],
             by="operator",
         )
-        rounds = desk.book.submit(cancel).rounds
+        rounds = []
+        while found := desk.book.submit(cancel).rounds:  # so many at a time
+            rounds += found
     else:
         one = CancelRound(
             operator=operator,

@@ -64,7 +64,7 @@ def read_answer(
         named = _without(secrets, _id(body, "transactionId"))
         return Answer(outcome="answered", code=0, transaction_id=named)
     except (_Invalid, NotJson, Malformed) as error:
-        return Answer(outcome="invalid", detail=str(error)[:LONGEST_DETAIL])
+        return Answer(outcome="invalid", detail=_printable(str(error)))
 
 
 class _Invalid(Exception):
@@ -118,4 +118,8 @@ def _without(secrets: Sequence[str], text: str) -> str:
 def _detail(body: dict[str, Any], secrets: Sequence[str]) -> str:
     said = body.get("description")
     text = _without(secrets, said if type(said) is str else "")
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text[:LONGEST_DETAIL])

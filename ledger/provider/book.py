@@ -27,6 +27,7 @@ EVER = "9999"
 """Sorts behind every time."""
 
 MOST_ROUNDS_AT_ONCE = 1000
+"""That one cancellation of a player's rounds takes; asked again, it takes the next."""
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -55,6 +56,8 @@ class Sweep(NamedTuple):
     stopped_at: str | None = None
     reason: str = ""
     confirmed_upto: str = ""
+    made_at: str = ""
+    """When it last trusted the clock, or a person did; empty for never."""
 
 
 class OpenRound(NamedTuple):
@@ -116,6 +119,7 @@ class Book:
             commands.StartSend: self._start_send,
             commands.EndSend: self._end_send,
             commands.RetryDelivery: self._retry_delivery,
+            commands.NoteSweep: self._note_sweep,
             commands.StopSweep: self._stop_sweep,
             commands.ConfirmSweep: self._confirm_sweep,
         }
@@ -385,6 +389,10 @@ class Book:
         return _recorded(batch, stream, [retried])
 
     # the sweep
+
+    def _note_sweep(self, batch: Batch[Round], _: commands.NoteSweep) -> Outcome:
+        batch.record("sweep", events.SweepMade(recorded_at=batch.at))
+        return Outcome(recorded=True)
 
     def _stop_sweep(self, batch: Batch[Round], stop: commands.StopSweep) -> Outcome:
         row = batch.row("sweep", ("retention",))

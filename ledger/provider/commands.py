@@ -103,6 +103,10 @@ class RetryDelivery(DeliveryCommand, frozen=True, kw_only=True):
     """A person wants it sent again, now."""
 
 
+class NoteSweep(msgspec.Struct, frozen=True, kw_only=True):
+    """The sweep looked, and trusts the clock."""
+
+
 class StopSweep(msgspec.Struct, frozen=True, kw_only=True):
     """Refund nothing by its age until a person confirms."""
 
@@ -125,6 +129,7 @@ Command = (
     | StartSend
     | EndSend
     | RetryDelivery
+    | NoteSweep
     | StopSweep
     | ConfirmSweep
 )

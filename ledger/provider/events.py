@@ -199,6 +199,10 @@ class SendEnded(SendEvent, frozen=True, kw_only=True):
     again_at: str | None = None
 
 
+class SweepMade(Event, frozen=True, kw_only=True):
+    """The sweep looked, and trusts the clock; recorded once a day, so that a jump in between shows."""
+
+
 class SweepStopped(Event, frozen=True, kw_only=True):
     """The sweep does not trust the clock, or the crowd: no refund by age until a person confirms."""
 
@@ -239,6 +243,7 @@ TYPES: tuple[type[Event], ...] = (
     *get_args(InRound),
     SendStarted,
     SendEnded,
+    SweepMade,
     SweepStopped,
     SweepConfirmed,
 )

@@ -7,12 +7,13 @@ until a person confirms, when the clock cannot be trusted or far more is overdue
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from math import inf
 
 import msgspec
 
 from ledger.moments import moment, text
 from ledger.provider.book import Book, OpenRound
-from ledger.provider.commands import ConfirmSweep, RefundOverdue, StopSweep
+from ledger.provider.commands import ConfirmSweep, NoteSweep, RefundOverdue, StopSweep
 
 DAY_S = 24 * 3600
 MOST_STEP_S = 300.0
@@ -22,7 +23,7 @@ MOST_AHEAD_S = 300.0
 """By which the last event may be ahead of the wall clock."""
 
 LONGEST_SILENCE_S = 7.0 * DAY_S
-"""Between the last event and a refund by age: a book that slept longer wants a person's eye."""
+"""Between two sweeps, where something is overdue: a clock may have jumped while nobody looked."""
 
 
 def steady() -> float:
@@ -77,6 +78,8 @@ class Sweeper:
         stopped = self._book.sweep()
         if stopped.stopped_at:
             return Swept(stopped=stopped.reason)
+        if self._since_made() > DAY_S:
+            self._book.submit(NoteSweep())
         refunded = [each for each in found[: self._cap] if self._refund(each)]
         return Swept(refunded=refunded, more=len(found) > self._cap)
 
@@ -120,15 +123,19 @@ class Sweeper:
         return f"the clock was set by {timedelta(seconds=round(step))}, to {text(now)}"
 
     def _silence(self) -> str:
-        last = self._last_event()
-        if last is None:
-            return ""
-        ahead = (self._book.now() - last).total_seconds()
-        if ahead < -MOST_AHEAD_S:
+        """Compares the clock with what is recorded: the last event, and the last sweep that trusted it."""
+        now, last = self._book.now(), self._last_event()
+        if last and (now - last).total_seconds() < -MOST_AHEAD_S:
             return f"the clock stands before the last event, of {text(last)}"
-        if ahead > LONGEST_SILENCE_S:
-            return f"nothing was recorded since {text(last)}: is the clock right?"
+        if self._since_made() > LONGEST_SILENCE_S:
+            made_at = self._book.sweep().made_at or "ever"
+            return f"no sweep was made since {made_at}: is the clock right?"
         return ""
+
+    def _since_made(self) -> float:
+        """Returns how many seconds ago a sweep last trusted the clock."""
+        made_at = self._book.sweep().made_at
+        return (self._book.now() - moment(made_at)).total_seconds() if made_at else inf
 
     def _last_event(self) -> datetime | None:
         head = self._book.store.head().position

@@ -5,14 +5,18 @@ optimistic concurrency are the library's contract, and its contract tests hold f
 """
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import msgspec
 from eventsourcing.persistence import ApplicationRecorder, Notification, PersistenceError
 
 from ledger.projection import Changes, Key, Projection, Row
 from ledger.store.chain import Head
+
+EVENTS, SEALS = "stored_events", "seals"
+PAGE = 1000
 
 
 class StoreUnfit(Exception):
@@ -104,6 +108,26 @@ class Store(ApplicationRecorder):
     @abstractmethod
     def records(self, *, after: int, limit: int) -> Sequence[Record]:
         """Returns up to `limit` records behind a position, in order."""
+
+    def scan(self, table: str, *, after: int | None = None) -> Iterator[Row]:
+        """Yields a table's whole rows, one at a time, so that memory stays flat.
+
+        Of EVENTS: position, stream, version, topic, body, hash, in order, those behind a position, where
+        one is given; of SEALS: number, position, JSON, in order; of others key first, in no order.
+        """
+        if table == EVENTS:
+            yield from self._scan_events(after or 0)
+        elif table == SEALS:
+            for number, seal in enumerate(self.seals(), 1):
+                yield number, msgspec.json.decode(seal)["position"], seal.decode()
+        else:
+            yield from self.rows(table)
+
+    def _scan_events(self, after: int) -> Iterator[Row]:
+        while page := self.records(after=after, limit=PAGE):
+            for r in page:
+                yield r.id, r.originator_id, r.originator_version, r.topic, r.state, r.hash
+            after = page[-1].id
 
     @abstractmethod
     def seals(self) -> Sequence[bytes]:

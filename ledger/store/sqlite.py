@@ -6,7 +6,7 @@ Several processes may share the file: the write lock is taken before anything is
 import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from itertools import chain
 from queue import Empty, SimpleQueue
@@ -18,7 +18,7 @@ from eventsourcing import persistence
 from eventsourcing.persistence import Notification, StoredEvent
 
 from ledger.projection import Changes, Key, Projection, Row
-from ledger.store import FlushFailed, Record, Store, StoreUnfit, Where
+from ledger.store import EVENTS, SEALS, FlushFailed, Record, Store, StoreUnfit, Where
 from ledger.store.chain import Head, link
 
 OLDEST_SQLITE = (3, 51, 3)
@@ -78,6 +78,9 @@ _STREAMS = "select stream, topic, cast(state as blob) from stored_events where s
 _EVENT = "select topic, cast(state as blob) from stored_events where stream = ? and version = ?"
 _VERSION = "select max(version) from stored_events where stream = ?"
 _RECORDS = "select * from stored_events where position > ? order by position limit ?"
+
+_SCAN = "select position, stream, version, topic, cast(state as blob), hash from stored_events"
+_SEALED = "select number, position, seal from seals order by number"
 
 _NO_END = 2**63 - 1
 
@@ -327,6 +330,17 @@ class SQLiteStore(Store):
 
     def records(self, *, after: int, limit: int) -> Sequence[Record]:
         return [_record(row) for row in self._read(_RECORDS, (after, limit))]
+
+    def scan(self, table: str, *, after: int | None = None) -> Iterator[Row]:
+        """Reads rows as they lie there, at whatever position, as they are asked for."""
+        assert table in (EVENTS, SEALS, *self._tables)
+        statement = {SEALS: _SEALED, EVENTS: _SCAN}.get(table, f"select * from {table}")
+        if table == EVENTS:
+            statement += "" if after is None else f" where position > {after:d}"
+            statement += " order by position"
+        own = getattr(self._local, "connection", None)
+        with nullcontext(own) if own else self._reader() as connection, _Translated():
+            yield from connection.execute(statement)
 
     def seals(self) -> Sequence[bytes]:
         return [seal.encode() for (seal,) in self._read("select seal from seals order by number")]

@@ -6,29 +6,31 @@ from ledger.provider import events
 
 TABLE = "sweep"
 KEY = ("name",)
-COLUMNS = ("stopped_at", "reason", "confirmed_upto")
+COLUMNS = ("stopped_at", "reason", "confirmed_upto", "made_at")
 SCHEMA = """
 create table if not exists sweep (
     name text not null primary key,
     stopped_at text,
     reason text not null,
-    confirmed_upto text not null
+    confirmed_upto text not null,
+    made_at text not null
 ) strict, without rowid;
 """
 
 
 def key(event: Event) -> Key | None:
-    return (
-        ("retention",) if isinstance(event, events.SweepStopped | events.SweepConfirmed) else None
-    )
+    known = events.SweepMade | events.SweepStopped | events.SweepConfirmed
+    return ("retention",) if isinstance(event, known) else None
 
 
 def evolve(row: Row | None, recorded: Recorded) -> Row:
     event = recorded.event
-    stopped_at, reason, upto = row or (None, "", "")
+    stopped_at, reason, upto, made_at = row or (None, "", "", "")
     match event:
+        case events.SweepMade():
+            made_at = event.recorded_at
         case events.SweepStopped():
             stopped_at, reason = event.recorded_at, event.reason
         case events.SweepConfirmed():
-            stopped_at, reason, upto = None, "", event.upto
-    return (stopped_at, reason, upto)
+            stopped_at, reason, upto, made_at = None, "", event.upto, event.recorded_at
+    return (stopped_at, reason, upto, made_at)

@@ -12,10 +12,12 @@ from ledger.provider import commands, events
 from ledger.provider.book import Book, OpenRound
 from ledger.provider.house import House, Operator
 from ledger.provider.retention import (
+    DAY_S,
     LONGEST_SILENCE_S,
     MOST_AHEAD_S,
     MOST_STEP_S,
     Sweeper,
+    Swept,
     steady,
 )
 from tests import controls
@@ -83,9 +85,8 @@ def sweeper(book: Book, clocks: Clocks, *, cap: int = CAP, kind: Any = Sweeper) 
 
 
 def stay_awake(book: Book) -> None:
-    """Records something now, in a round of its own in which nothing is ever accepted."""
-    name = f"awake-{examples.position(book)}"
-    ask(book, examples.place_bet(reference=name, round_id=name))
+    """Says that a sweep was made now, which trusts the clock."""
+    book.submit(commands.NoteSweep())
 
 
 def open_bets(book: Book, count: int, *, operator: str = LM, first: int = 0) -> list[str]:
@@ -209,9 +210,32 @@ def test_a_bet_is_refunded_once_however_often_it_is_swept(book: Book, clocks: Cl
     sweeping.sweep()
     for _ in range(3):
         clocks.go(days=1)
-        with nothing_recorded(book):
-            assert sweeping.sweep().refunded == []
+        assert sweeping.sweep().refunded == []
     assert refunds(book) == ["000"]
+
+
+def test_a_sweep_says_once_a_day_that_it_trusts_the_clock(book: Book, clocks: Clocks) -> None:
+    sweeping = sweeper(book, clocks)
+    for _ in range(5):
+        sweeping.sweep()
+        clocks.go(DAY_S / 2)
+    assert topics(book) == ["SweepMade"] * 2
+
+
+def test_a_jump_while_nobody_looked_stops_the_sweep_whatever_was_recorded_since(
+    file_url: str, clocks: Clocks
+) -> None:
+    book = examples.new_book(file_url, now=clocks)
+    sweeper(book, clocks).sweep()
+    open_bets(book, 3)
+    book.close()
+    clocks.set_by(days=RETENTION_DAYS + 1)
+    book = examples.new_book(file_url, now=clocks)
+    open_bets(book, 3, first=3)
+    swept = sweeper(book, clocks).sweep()
+    assert "no sweep was made since" in swept.stopped
+    assert refunds(book) == []
+    book.close()
 
 
 def test_a_bet_is_refunded_once_across_restarts(file_url: str, clocks: Clocks) -> None:
@@ -301,6 +325,7 @@ def test_an_operators_cancellation_before_the_sweep_leaves_it_nothing(
     accepted_bet(book)
     clocks.go(days=RETENTION_DAYS)
     ask(book, examples.cancel_round())
+    stay_awake(book)
     with nothing_recorded(book):
         assert sweeping.sweep().refunded == []
     assert refunds(book) == [FIRST]
@@ -508,7 +533,7 @@ def test_a_crowd_that_a_person_confirmed_is_refunded_sweep_by_sweep(
     opened = overdue_book(book, clocks, 5)
     assert sweeping.sweep().stopped
     sweeping.confirm()
-    assert book.sweep() == (None, "", clocks.text)
+    assert book.sweep() == (None, "", clocks.text, clocks.text)
     found = [sweeping.sweep() for _ in range(4)]
     assert [len(swept.refunded) for swept in found] == [2, 2, 1, 0]
     assert [swept.more for swept in found] == [True, True, False, False]
@@ -631,7 +656,7 @@ def test_a_clock_that_jumped_while_nobody_looked_stops_for_the_silence(
     book = examples.new_book(file_url, now=clocks)
     swept = sweeper(book, clocks).sweep()
     assert swept.refunded == []
-    assert "nothing was recorded since" in swept.stopped
+    assert "no sweep was made since" in swept.stopped
     assert refunds(book) == []
     book.close()
 
@@ -670,7 +695,7 @@ def test_a_book_silent_for_more_than_seven_days_wants_a_persons_eye(
     stay_awake(book)
     clocks.go(LONGEST_SILENCE_S + more_s)
     swept = sweeping.sweep()
-    assert ("nothing was recorded since" in swept.stopped) == stops
+    assert ("no sweep was made since" in swept.stopped) == stops
     assert refunds(book) == ([] if stops else ["000"])
 
 
@@ -678,15 +703,14 @@ def test_silence_stops_nothing_where_nothing_is_overdue(book: Book, clocks: Cloc
     sweeping = sweeper(book, clocks)
     open_bets(book, 1)
     clocks.go(days=RETENTION_DAYS - 1)
-    with nothing_recorded(book):
-        assert not sweeping.sweep().stopped
+    assert not sweeping.sweep().stopped
+    assert refunds(book) == []
 
 
 def test_an_empty_book_has_nothing_to_stop_for(book: Book, clocks: Clocks) -> None:
     sweeping = sweeper(book, clocks)
     clocks.go(days=1000)
-    with nothing_recorded(book):
-        assert sweeping.sweep().refunded == []
+    assert sweeping.sweep() == Swept()
 
 
 def test_what_was_silent_is_refunded_once_a_person_confirms(book: Book, clocks: Clocks) -> None:

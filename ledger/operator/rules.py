@@ -1,0 +1,398 @@
+"""What must hold of an operator's book: checked event by event, in little room, with none of the book's code.
+
+Money is followed twice: by the cash that events say a wallet held, and by the amounts they moved.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from ledger.money import MOST_MINOR_UNITS, MOST_SCALE
+from ledger.names import name
+from ledger.operator import events
+from ledger.projection import Row
+from ledger.verify_rules import MOST, Check, Digest, Missing, Shelf, Total, Violation, follow, hold
+
+PARTS = 16
+"""So many lists share the references' digests, so that each is small enough to be searched."""
+
+ENDED, CANCELLED = 1, 2
+
+
+class _Purse(msgspec.Struct, array_like=True):
+    """A player's money in one currency; `version` 0 until a wallet was opened.
+
+    `brought`: what came in from outside rounds, less what went out, by the amounts alone.
+    """
+
+    user: str
+    currency: str
+    number: int
+    cash: int = 0
+    scale: int = -1
+    frozen: bool = False
+    version: int = 0
+    stream_version: int = 0
+    brought: int = 0
+
+
+class _Round(msgspec.Struct, array_like=True):
+    """A round. References stand as digests; `opened` is the digest of what never changes in its row."""
+
+    version: int
+    purse: int
+    opened: int
+    over: int = 0
+    results: int = 0
+    staked: int = 0
+    won: int = 0
+    reversed: int = 0
+    stakes: dict[int, int] = {}
+    """Of the open bets, by reference."""
+    returned: tuple[int, ...] = ()
+    refused: tuple[int, ...] = ()
+    late: tuple[int, ...] = ()
+
+
+class _Saved(msgspec.Struct, array_like=True):
+    purses: list[_Purse] = []
+    rounds: dict[int, bytes] = {}
+    taken: list[bytes] = msgspec.field(default_factory=lambda: [b""] * PARTS)
+    references: Total = msgspec.field(default_factory=Total)
+    tombstones: set[tuple[str, str]] = set()
+
+
+class OperatorRules:
+    """Everything that must hold of an operator's book."""
+
+    def __init__(
+        self, digest: Digest, saved: bytes = b"", watched: frozenset[int] = frozenset()
+    ) -> None:
+        """`watched`: references that must be taken once, told at once where they are not."""
+        self._digest = digest
+        self.checks: Mapping[str, Check] = {
+            "RoundOpened": self._round_opened,
+            "BetPlaced": self._bet_placed,
+            "BetRefused": self._bet_refused,
+            "LateBetRefused": self._late_bet_refused,
+            "ResultRecorded": self._result_recorded,
+            "BetCancelled": self._bet_reversed,
+            "BetRefunded": self._bet_reversed,
+            "RoundEnded": self._round_ended,
+            "RoundCancelled": self._round_cancelled,
+            "TombstoneRecorded": self._tombstone_recorded,
+            "PromoPaid": self._promo_paid,
+            "SessionExpired": self._session_expired,
+            "WalletOpened": self._wallet_opened,
+            "DepositMade": self._deposit_made,
+            "WithdrawalMade": self._withdrawal_made,
+            "WalletFrozen": self._wallet_frozen,
+            "WalletUnfrozen": self._wallet_unfrozen,
+        }
+        was = msgspec.msgpack.decode(saved, type=_Saved) if saved else _Saved()
+        self._purses = was.purses
+        self._numbers = {(purse.user, purse.currency): purse.number for purse in was.purses}
+        self._rounds = Shelf(_Round, was.rounds)
+        self._taken = [array("q", part) for part in was.taken]
+        self._watched = watched
+        self._met = {taken for part in self._taken for taken in part if taken in watched}
+        self._references = was.references
+        self._tombstones = was.tombstones
+
+    # rounds
+
+    def _round_opened(self, stream: str, version: int, event: events.RoundOpened) -> None:
+        key = self._digest.text(stream)
+        known = self._rounds.get(key)
+        follow(version, known.version if known else 0, stream)
+        hold(known is None, "opens a round that is open")
+        hold(stream == name("round", event.provider, event.round), "is of another round")
+        opened = (event.provider, event.round, event.user, event.currency, event.recorded_at)
+        purse = self._purse(event.user, event.currency)
+        self._rounds.put(key, _Round(1, purse.number, self._digest.row(opened)))
+
+    def _in_round(self, stream: str, version: int, event: Any) -> _Round:
+        """Returns the state of the round whose next event it is."""
+        key = self._digest.text(stream)
+        state = self._rounds.used.get(key) or self._rounds.get(key)
+        if state is None:
+            raise Missing(f"version 1 of {stream} is missing: {version} comes first")
+        if version != state.version + 1:
+            follow(version, state.version, stream)
+        if stream != f"round/{event.provider}/{event.round}" or "%" in stream:
+            hold(stream == name("round", event.provider, event.round), "is of another round")
+        state.version = version
+        return state
+
+    def _owner(self, state: _Round, event: Any) -> _Purse:
+        """Returns the purse a round is played from; the event must name it."""
+        purse = self._purses[state.purse]
+        if event.user != purse.user or event.currency != purse.currency:
+            raise Violation("names another player or currency than its round")
+        return purse
+
+    def _bet_placed(self, stream: str, version: int, event: events.BetPlaced) -> None:
+        state = self._in_round(stream, version, event)
+        purse = self._owner(state, event)
+        if state.over:
+            raise Violation("places a bet in a round that is over")
+        if purse.frozen:
+            raise Violation("takes a bet from a frozen wallet")
+        stake = event.amount
+        self._move(purse, event, -stake)
+        bet = self._digest.text(event.reference)
+        hold(bet not in state.stakes and bet not in state.returned, "places a bet again")
+        state.stakes[bet] = stake
+        state.staked = _summed(state.staked, stake)
+        self._take("bet", stream, version, event)
+
+    def _bet_refused(self, stream: str, version: int, event: events.BetRefused) -> None:
+        state = self._in_round(stream, version, event)
+        purse = self._owner(state, event)
+        hold(not state.over, "refuses a bet for its cash in a round that is over")
+        hold(event.cash == purse.cash, f"quotes {event.cash}; the wallet held {purse.cash}")
+        hold(event.amount > event.cash, "refuses a bet though there was cash enough")
+        state.refused += (self._digest.text(event.reference),)
+        self._take("bet", stream, version, event)
+
+    def _late_bet_refused(self, stream: str, version: int, event: events.LateBetRefused) -> None:
+        state = self._in_round(stream, version, event)
+        hold(event.user == self._purses[state.purse].user, "names another player than its round")
+        buried = (event.provider, event.reference) in self._tombstones
+        hold(buried, "refuses a bet as late without a tombstone")
+        late = self._digest.text(event.reference)
+        hold(late not in state.late, "refuses a late bet again")
+        state.late += (late,)
+
+    def _result_recorded(self, stream: str, version: int, event: events.ResultRecorded) -> None:
+        state = self._in_round(stream, version, event)
+        purse = self._owner(state, event)
+        if not state.stakes:
+            raise Violation("records a result in a round without an open bet")
+        win = event.amount
+        self._move(purse, event, win)
+        state.results += 1
+        state.won = _summed(state.won, win)
+        self._take(event.kind, stream, version, event)
+
+    def _bet_reversed(self, stream: str, version: int, event: events.BetReversed) -> None:
+        state = self._in_round(stream, version, event)
+        purse = self._owner(state, event)
+        bet = self._digest.text(event.reference)
+        hold(bet not in state.returned, "reverses a bet that was reversed already")
+        hold(bet in state.stakes, "reverses a bet that was never placed")
+        stake = state.stakes.pop(bet)
+        hold(event.amount == stake, f"gives {event.amount} back for a stake of {stake}")
+        win = 0 if state.stakes else state.won
+        hold(event.win == win, f"takes {event.win} of the win back, not {win}")
+        by_refund = isinstance(event, events.BetRefunded)
+        hold(by_refund == (event.by == "refund"), f"is no reversal by {event.by}")
+        self._move(purse, event, stake - win)
+        state.returned += (bet,)
+        state.reversed += stake
+        state.won -= win
+
+    def _round_ended(self, stream: str, version: int, event: events.RoundEnded) -> None:
+        state = self._in_round(stream, version, event)
+        self._owner(state, event)
+        hold(not state.over & ENDED, "ends a round that has ended")
+        state.over |= ENDED
+
+    def _round_cancelled(self, stream: str, version: int, event: events.RoundCancelled) -> None:
+        state = self._in_round(stream, version, event)
+        self._owner(state, event)
+        hold(not state.over & CANCELLED, "cancels a round that is cancelled")
+        hold(not state.stakes, "cancels a round with an open bet")
+        hold(not state.won, "cancels a round that has a win")
+        state.over |= CANCELLED
+
+    def _tombstone_recorded(
+        self, stream: str, version: int, event: events.TombstoneRecorded
+    ) -> None:
+        self._tombstones.add((event.provider, event.reference))
+        if stream == name("tombstone", event.provider, event.reference):
+            follow(version, 0, stream)
+            self._take("bet", stream, version, event)
+            return
+        hold(event.round, "names no round")
+        state = self._in_round(stream, version, event)
+        self._owner(state, event)
+        reference = self._digest.text(event.reference)
+        if reference in state.refused:
+            state.refused = tuple(each for each in state.refused if each != reference)
+        else:
+            self._take("bet", stream, version, event)
+
+    # wallets
+
+    def _wallet_opened(self, stream: str, version: int, event: events.WalletOpened) -> None:
+        hold(0 <= event.scale <= MOST_SCALE, f"opens a wallet with {event.scale} decimals")
+        purse = self._next(event, self._purse(event.user, event.currency))
+        hold(purse.version == 1, "opens a wallet that is open")
+        purse.scale = event.scale
+        self._in_wallet(stream, version, purse)
+
+    def _deposit_made(self, stream: str, version: int, event: events.DepositMade) -> None:
+        purse = self._purse(event.user, event.currency)
+        self._in_wallet(stream, version, purse)
+        self._bring(purse, event, event.amount)
+        self._take("deposit", stream, version, event, provider=events.CASHIER)
+
+    def _withdrawal_made(self, stream: str, version: int, event: events.WithdrawalMade) -> None:
+        purse = self._purse(event.user, event.currency)
+        self._in_wallet(stream, version, purse)
+        self._bring(purse, event, -event.amount)
+        self._take("withdrawal", stream, version, event, provider=events.CASHIER)
+
+    def _wallet_frozen(self, stream: str, version: int, event: events.WalletFrozen) -> None:
+        purse = self._next(event, self._purse(event.user, event.currency))
+        self._in_wallet(stream, version, purse)
+        hold(not purse.frozen, "freezes a wallet that is frozen")
+        purse.frozen = True
+
+    def _wallet_unfrozen(self, stream: str, version: int, event: events.WalletUnfrozen) -> None:
+        purse = self._next(event, self._purse(event.user, event.currency))
+        self._in_wallet(stream, version, purse)
+        hold(purse.frozen, "unfreezes a wallet that is not frozen")
+        purse.frozen = False
+
+    def _promo_paid(self, stream: str, version: int, event: events.PromoPaid) -> None:
+        hold(stream == name("promo", event.provider, event.reference), "is of another promotion")
+        follow(version, 0, stream)
+        self._bring(self._purse(event.user, event.currency), event, event.amount)
+        self._take("promo", stream, version, event)
+
+    def _session_expired(self, stream: str, version: int, event: events.SessionExpired) -> None:
+        hold(stream == name("session", event.provider, event.session), "is of another session")
+        follow(version, 0, stream)
+        self._note((event.provider, "session", event.session), stream, version, "")
+
+    def _purse(self, user: str, currency: str) -> _Purse:
+        number = self._numbers.get((user, currency))
+        if number is None:
+            number = self._numbers[user, currency] = len(self._purses)
+            self._purses.append(_Purse(user, currency, number))
+        return self._purses[number]
+
+    def _in_wallet(self, stream: str, version: int, purse: _Purse) -> None:
+        hold(stream == name("wallet", purse.user, purse.currency), "is of another wallet")
+        follow(version, purse.stream_version, stream)
+        purse.stream_version = version
+
+    def _next(self, event: events.WalletEvent, purse: _Purse) -> _Purse:
+        """Returns the purse, as of its next event."""
+        if event.wallet_version != purse.version + 1:
+            of = f"the wallet {purse.user} {purse.currency}"
+            follow(event.wallet_version, purse.version, of)
+        if event.scale != purse.scale and purse.version:
+            raise Violation(f"counts in {event.scale} decimals, its wallet in {purse.scale}")
+        purse.version += 1
+        return purse
+
+    def _move(self, purse: _Purse, event: events.MoneyMoved, change: int) -> None:
+        """Moves money; the cash the event says of the wallet must be what earlier events left there."""
+        self._next(event, purse)
+        before, after = purse.cash, purse.cash + change
+        if purse.scale < 0:
+            raise Violation("moves money of a wallet that is not open")
+        if event.cash_before != before:
+            raise Violation(f"finds {event.cash_before} in the wallet; it held {before}")
+        if event.cash_after != after:
+            raise Violation(f"leaves {event.cash_after} in the wallet; it is {after}")
+        if not 0 <= after <= MOST:
+            raise Violation(f"leaves {after} in the wallet")
+        if not 0 <= event.amount <= MOST_MINOR_UNITS:
+            raise Violation(f"moves {event.amount}")
+        purse.cash = after
+
+    def _bring(self, purse: _Purse, event: events.MoneyMoved, change: int) -> None:
+        self._move(purse, event, change)
+        purse.brought += change
+
+    # references
+
+    def _take(
+        self, kind: str, stream: str, version: int, event: Any, *, provider: str = ""
+    ) -> None:
+        key = (provider or event.provider, kind, event.reference)
+        self._note(key, stream, version, getattr(event, "transaction_id", ""))
+
+    def _note(
+        self, key: tuple[str, str, str], stream: str, version: int, transaction_id: str
+    ) -> None:
+        """Notes who took a reference. That nobody took it before is asked later, of all at once."""
+        self._references.add(self._digest.row((*key, stream, version, transaction_id)))
+        taken = self._digest.key_of(key)
+        self._taken[taken & (PARTS - 1)].append(taken)
+        if taken in self._watched:
+            hold(taken not in self._met, f"takes the {key[1]} reference {key[2]} again")
+            self._met.add(taken)
+
+    def taken_twice(self) -> frozenset[int]:
+        twice: set[int] = set()
+        for part in self._taken:
+            if len(set(part)) < len(part):
+                twice |= {taken for taken, times in Counter(part).items() if times > 1}
+        return frozenset(twice)
+
+    # at the end, and between
+
+    def rest(self) -> None:
+        self._rounds.rest()
+
+    def finish(self) -> Mapping[str, Total]:
+        sums = [purse.brought for purse in self._purses]
+        rounds = Total()
+        for state in self._rounds.states():
+            sums[state.purse] += state.won + state.reversed - state.staked
+            rounds.add(self._digest.row(_row(state)))
+        for purse, brought in zip(self._purses, sums, strict=True):
+            of = f"the wallet {purse.user} {purse.currency}"
+            hold(purse.cash == brought, f"{of} holds {purse.cash}; its postings sum to {brought}")
+        wallets = self.total("wallets", (_wallet(purse) for purse in self._purses if purse.version))
+        return {"wallets": wallets, "rounds": rounds, "reference_index": self._references}
+
+    def total(self, table: str, rows: Iterable[Row]) -> Total:
+        found, digest = Total(), self._digest.row
+        for row in rows:
+            found.add(digest(self._halved(row) if table == "rounds" else row))
+        return found
+
+    def _halved(self, row: Row) -> Row:
+        """Returns a round's row, a digest for what never changes in it."""
+        provider, round_, user, currency, status, staked, won, reversed_, opened_at = row
+        opened = self._digest.row((provider, round_, user, currency, opened_at))
+        return (opened, status, staked, won, reversed_)
+
+    def saved(self) -> bytes:
+        return msgspec.msgpack.encode(
+            _Saved(
+                self._purses,
+                self._rounds.packed(),
+                [part.tobytes() for part in self._taken],
+                self._references,
+                self._tombstones,
+            )
+        )
+
+
+def _row(state: _Round) -> Row:
+    status = "Completed" if state.results or state.over else "InProgress"
+    if state.over & CANCELLED:
+        status = "Cancelled"
+    return (state.opened, status, state.staked, state.won, state.reversed)
+
+
+def _wallet(purse: _Purse) -> Row:
+    cash, scale, frozen = purse.cash, purse.scale, int(purse.frozen)
+    return (purse.user, purse.currency, cash, scale, frozen, purse.version)
+
+
+def _summed(before: int, amount: int) -> int:
+    after = before + amount
+    if after > MOST:
+        raise Violation("is more than a book can hold")
+    return after

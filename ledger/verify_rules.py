@@ -1,0 +1,142 @@
+"""What the rules of either book are made of: what breaks one, and state that takes little room."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b
+from itertools import islice
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from ledger.projection import Key, Row
+
+MOST = 2**63 - 1
+"""What a table's integer can hold: no sum may be more."""
+
+T = TypeVar("T")
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class Violation(Exception):
+    """An event breaks a rule of its book; the text says which."""
+
+
+class Missing(Violation):
+    """Something is not there that the event goes on from."""
+
+
+class Repeated(Violation):
+    """The event takes a place that is taken."""
+
+
+class Digest:
+    """64 bits that stand for a text or a row, and that nobody can foresee."""
+
+    def __init__(self, key: bytes = b"") -> None:
+        """Without a key it is quick, and another one in every process."""
+        self.key = key
+        self.text: Callable[[str], int] = self._keyed if key else hash
+        self.key_of: Callable[[Key], int] = self._keyed if key else hash
+        self.row: Callable[[Row], int] = self._keyed if key else _quick
+
+    @classmethod
+    def lasting(cls) -> "Digest":
+        """Returns one that another process can go on with: it needs its key."""
+        return cls(os.urandom(16))
+
+    def _keyed(self, value: object) -> int:
+        hashed = blake2b(_pack(value), digest_size=8, key=self.key).digest()
+        return int.from_bytes(hashed, signed=True)
+
+
+def _quick(row: Row) -> int:
+    return hash(_pack(row))
+
+
+class Total(msgspec.Struct):
+    """How many rows there are, and a sum over them that does not depend on their order."""
+
+    rows: int = 0
+    sum: int = 0
+
+    def add(self, digest: int) -> None:
+        self.rows += 1
+        self.sum = (self.sum + digest) & MOST
+
+
+class Shelf(Generic[T]):
+    """Many states of one kind: those in use as they are, the others packed into bytes."""
+
+    IN_USE = 8192
+
+    def __init__(self, kind: type[T], packed: dict[int, bytes] | None = None) -> None:
+        self.used: dict[int, T] = {}
+        self._packed = packed or {}
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(kind).decode
+
+    def get(self, key: int) -> T | None:
+        """Returns a state; one that is packed is taken into use."""
+        found = self.used.get(key)
+        if found is None and (packed := self._packed.get(key)):
+            found = self.used[key] = self._decode(packed)
+        return found
+
+    def put(self, key: int, state: T) -> None:
+        self.used[key] = state
+
+    def rest(self, most: int = IN_USE) -> None:
+        """Packs what was taken into use first, where there is more than `most`."""
+        for key in list(islice(self.used, max(0, len(self.used) - most))):
+            self._packed[key] = self._encode(self.used.pop(key))
+
+    def packed(self) -> dict[int, bytes]:
+        """Returns every state, packed."""
+        self.rest(most=0)
+        return self._packed
+
+    def states(self) -> Iterator[T]:
+        """Yields every state."""
+        return map(self._decode, self.packed().values())
+
+
+Check = Callable[[str, int, Any], None]
+"""Takes stream, version and event into the state. Raises Violation."""
+
+
+class Rules(Protocol):
+    """Everything that must hold of one party's book, event by event, in the order of the book."""
+
+    @property
+    def checks(self) -> Mapping[str, Check]:
+        """By topic."""
+
+    def rest(self) -> None:
+        """Makes itself small; called now and then."""
+
+    def finish(self) -> Mapping[str, Total]:
+        """Returns what the tables must come to. Raises Violation where the sums do not add up."""
+
+    def total(self, table: str, rows: Iterable[Row]) -> Total:
+        """Returns what a table's stored rows come to."""
+
+    def taken_twice(self) -> frozenset[int]:
+        """Returns digests of references that more than one event took; empty as a rule."""
+
+    def saved(self) -> bytes:
+        """Returns the state, to go on from in another process."""
+
+
+def follow(found: int, last: int, of: str) -> None:
+    """Checks that a version follows the last one. Raises Missing, Repeated."""
+    if found > last + 1:
+        raise Missing(f"version {last + 1} of {of} is missing: {found} comes next")
+    if found <= last:
+        raise Repeated(f"version {found} of {of} comes again")
+
+
+def hold(condition: object, broken: str) -> None:
+    """Checks a rule; `broken` says what an event does that breaks it. Raises Violation."""
+    if not condition:
+        raise Violation(broken)
