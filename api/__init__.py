@@ -63,6 +63,7 @@ def create_app(
     book = Book(store, settings.house(), latch=event_loop.latch, on_defect=http.log_defect, now=now)
     app = APIFlask("api", title="Roundbook", version="0.1.0", docs_path=None)
     app.request_class = http.StrictRequest
+    app.url_map.merge_slashes = False  # an id may hold them
     app.security_schemes = PARTNER
     app.extensions["book"] = book
     app.extensions["background"] = []

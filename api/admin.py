@@ -50,7 +50,12 @@ class Page(Schema):
 
 def bearer(tokens: Mapping[str, str]) -> HTTPTokenAuth:
     """Returns who a bearer token is, by role: each may read, and do what its role may."""
-    auth = HTTPTokenAuth(scheme="Bearer", description=f"The token of: {', '.join(tokens)}")
+    names = " or ".join(tokens)
+    auth = HTTPTokenAuth(
+        scheme="Bearer",
+        description=f"The token of {names}",
+        security_scheme_name=f"Bearer of {names}",
+    )
     known = [(name, token.encode()) for name, token in tokens.items()]
 
     @auth.verify_token  # type: ignore[untyped-decorator]

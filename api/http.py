@@ -76,7 +76,10 @@ class ToldByBody:
         return answer
 
     def _has_key(self, environ: dict[str, Any]) -> bool:
-        body = Request(environ).stream.read(MOST_BYTES + 1)
+        asked = Request(environ)
+        if (asked.content_length or 0) > MOST_BYTES:
+            return False
+        body = asked.stream.read(MOST_BYTES + 1)
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
         try:

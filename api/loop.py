@@ -113,8 +113,10 @@ _LATE = '{"type":"about:blank","title":"Request Timeout","status":408,"detail":"
 async def _body(scope: Scope, protocol: Any) -> bytes:
     """Returns the body; of one that is too large no more than shows that. Raises TimeoutError."""
     declared = scope.headers.get("content-length")
-    if declared == "0" or (declared and int(declared) > MOST_BYTES):
+    if declared == "0":
         return b""
+    if declared and int(declared) > MOST_BYTES:
+        return bytes(MOST_BYTES + 1)
     async with asyncio.timeout(BODY_S):
         if declared:
             whole: bytes = await protocol()
@@ -150,9 +152,9 @@ def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
     }
     for name, value in scope.headers.items():
         key = name.upper().replace("-", "_")
-        if key in _PLAIN:
+        if key == "CONTENT_TYPE":
             environ[key] = value
-        elif key != "TRANSFER_ENCODING":
+        elif key not in _READ:
             known = environ.get(f"HTTP_{key}")
             environ[f"HTTP_{key}"] = f"{known},{value}" if known else value
     return environ
@@ -163,4 +165,5 @@ def _latin(text: str) -> str:
     return text if text.isascii() else text.encode().decode("latin-1")
 
 
-_PLAIN = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
+_READ = frozenset({"CONTENT_LENGTH", "TRANSFER_ENCODING"})
+"""The body is there already, as long as it came."""

@@ -5,6 +5,7 @@ ROUNDBOOK_PROVIDER_LUCKYMONACO_TOKEN, ROUNDBOOK_CURRENCIES_USD.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -322,7 +323,7 @@ def _check_unique(settings: Settings) -> None:
 def _check_operators(settings: Settings) -> None:
     if settings.operator and settings.provider_book is None:
         raise SettingsWrong("provider_book: an [[operator]] needs the provider's book")
-    if settings.provider_book and settings.provider_book.store == settings.store:
+    if settings.provider_book and _file(settings.provider_book.store) == _file(settings.store):
         raise SettingsWrong("provider_book.store: each book needs a store of its own")
     seen: set[str] = set()
     for index, operator in enumerate(settings.operator):
@@ -338,10 +339,18 @@ def _check_operators(settings: Settings) -> None:
 def _check_url(url: str, key: str) -> None:
     try:
         parts = urlsplit(url)
-        said = (parts.hostname, parts.port)
-    except ValueError as error:
-        raise SettingsWrong(f"{key}: {error}") from error
-    if parts.scheme not in ("http", "https") or not said[0] or not url.isascii():
-        raise SettingsWrong(f"{key}: must be http://HOST or https://HOST")
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # its text may quote what stands there
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not _PLAIN_URL.fullmatch(url):
+        raise SettingsWrong(f"{key}: must be http://HOST or https://HOST, with a port where needed")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise SettingsWrong(f"{key}: takes no user, query or fragment")
+
+
+_PLAIN_URL = re.compile(r"[!-~]+")
+
+
+def _file(store: str) -> str:
+    """Returns the file a store's URL names, whatever way it is written."""
+    return os.path.realpath(store.removeprefix("sqlite:///"))

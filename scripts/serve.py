@@ -43,8 +43,12 @@ def serve(config: Path | None, host: str | None, port: int | None, store: str | 
         raise SettingsWrong(
             "server.host: the demo listens on loopback only; write a roundbook.toml"
         )
-    if settings.store.startswith("memory:"):
-        raise SettingsWrong("store: a service needs a store that outlives it: sqlite:///FILE")
+    provider = (
+        {"provider_book.store": settings.provider_book.store} if settings.provider_book else {}
+    )
+    for key, store in {"store": settings.store, **provider}.items():
+        if store.startswith("memory:"):
+            raise SettingsWrong(f"{key}: a service needs a store that outlives it: sqlite:///FILE")
     _check_free(settings)
     _prepare(settings, demo=demo)
     click.echo(_welcome(settings, demo=demo))

@@ -77,7 +77,7 @@ def cancel_round(desk: Desk, operator: str, fields: dict[str, Any]) -> Answer:
             game=fields["gameId"],
             by="operator",
         )
-        rounds = []
+        rounds: list[str] = []
         while found := desk.book.submit(cancel).rounds:  # so many at a time
             rounds += found
     else:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from ledger.moments import text
+from ledger.provider.book import EVER
 from ledger.refusals import Malformed
 
 _OFFSET = re.compile(r"(?:UTC|GMT)?(?:([+-])(\d{1,2})(?::?(\d{2}))?)?", re.ASCII | re.IGNORECASE)
@@ -25,11 +26,21 @@ def span(start: str, end: str, zone: str) -> Span:
     Raises Malformed.
     """
     where = _zone(zone)
-    begins = _moment(start, where, "dateStart")
-    ends = _moment(end, where, "dateEnd") + (timedelta(days=1) if _is_day(end) else timedelta())
-    if ends < begins:
+    begins, ends = _moment(start, where, "dateStart"), _moment(end, where, "dateEnd")
+    try:
+        until = ends + timedelta(days=1) if _is_day(end) else ends
+    except OverflowError:
+        return Span(_before(begins), EVER)
+    if until < begins or (until == begins and _is_day(end)):
         raise Malformed("is before dateStart", field="dateEnd")
-    return Span(text(begins - _INSTANT), text(ends - _INSTANT))
+    return Span(_before(begins), _before(until))
+
+
+def _before(moment: datetime) -> str:
+    try:
+        return text(moment - _INSTANT)
+    except OverflowError:
+        return ""
 
 
 def _zone(said: str) -> tzinfo:
@@ -38,6 +49,8 @@ def _zone(said: str) -> tzinfo:
         if not found:
             return ZoneInfo(said)
         sign, hours, minutes = found.groups()
+        if int(minutes or 0) > 59:
+            raise ValueError(minutes)
         offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
         return timezone(-offset if sign == "-" else offset)
     except (ValueError, KeyError, OSError):

@@ -47,11 +47,19 @@ def operators(
         )(view)
         blueprint.add_url_rule(f"/{call.path}", call.path, view, methods=["POST"])
 
-    blueprint.register_error_handler(NotJson, lambda error: _unread(str(error), 400))
+    texts = {f"{blueprint.name}.{call.path}" for call in calls if call.text_error}
+
+    def unread(denial: Refusal, status: int) -> Response:
+        return _denied(denial, text_error=request.endpoint in texts, status=status)
+
     blueprint.register_error_handler(
-        RequestEntityTooLarge, lambda _: _unread("the body is larger than 64 KiB", 413)
+        NotJson, lambda error: unread(Malformed(str(error), field="body"), 400)
     )
-    blueprint.register_error_handler(Refusal, _denied)
+    blueprint.register_error_handler(
+        RequestEntityTooLarge,
+        lambda _: unread(Malformed("the body is larger than 64 KiB", field="body"), 413),
+    )
+    blueprint.register_error_handler(Refusal, lambda denial: unread(denial, 200))
     return blueprint
 
 
@@ -112,7 +120,3 @@ def _denied(
     code = str(denial.code) if text_error else denial.code
     answer: Answer = {"error": code, "description": str(denial)}
     return json_response(answer, status)
-
-
-def _unread(rule: str, status: int) -> Response:
-    return _denied(Malformed(rule, field="body"), status=status)

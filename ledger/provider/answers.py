@@ -63,7 +63,9 @@ def read_answer(
             _matches(body, "cash", _CASH)
         named = _without(secrets, _id(body, "transactionId"))
         return Answer(outcome="answered", code=0, transaction_id=named)
-    except (_Invalid, NotJson, Malformed) as error:
+    except Malformed as error:  # its field is the wallet's own word, and may be a secret
+        return Answer(outcome="invalid", detail=f"the answer {error.detail}")
+    except (_Invalid, NotJson) as error:
         return Answer(outcome="invalid", detail=_printable(str(error)))
 
 

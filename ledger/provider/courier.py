@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, wait_random, wait_random_exponential
@@ -103,8 +104,8 @@ class Courier:
         lanes = [asyncio.create_task(lane.run()) for lane in self._lanes.values()]
         self._running.set()
         await self._stopping.wait()
-        for lane in lanes:
-            lane.cancel()
+        for lane in self._lanes.values():
+            lane.stop()
         await asyncio.gather(*lanes, return_exceptions=True)
 
 
@@ -115,6 +116,7 @@ class Lane:
         self._courier, self._operator, self._remote = courier, operator, remote
         self._sending: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._woken = asyncio.Event()
+        self._stopping = False
         self._burst = wait_random_exponential(multiplier=remote.backoff_s, max=LONGEST_BACKOFF_S)
         self._parked = wait_random(remote.parked_retry_s / 2, remote.parked_retry_s)
 
@@ -122,11 +124,16 @@ class Lane:
         """Looks for what is due at once; on the loop."""
         self._woken.set()
 
+    def stop(self) -> None:
+        """Takes nothing more; on the loop."""
+        self._stopping = True
+        self._woken.set()
+
     async def run(self) -> None:
-        """Delivers until it is cancelled, then lets what is under way end."""
+        """Delivers until it is stopped, then lets what is under way end."""
         self._wire = Wire(self._remote)
         try:
-            while True:
+            while not self._stopping:
                 self._woken.clear()
                 await self._take()
                 await _first(self._woken, POLL_S)
@@ -218,10 +225,9 @@ class Lane:
 
 
 async def _first(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), timeout_s)
-    except TimeoutError:
-        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
 
 
 def _nth(wait: Callable[[RetryCallState], float], attempt: int) -> float:
