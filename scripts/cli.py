@@ -5,12 +5,16 @@ import sys
 import click
 
 from api.settings import SettingsWrong
+from ledger.sealing import SealContradicted
 from ledger.store import StoreUnfit
 from scripts.bench import bench
 from scripts.deliveries import deliveries
 from scripts.incomplete import incomplete
+from scripts.keys import keys
+from scripts.prove import check_proof, prove
 from scripts.rebuild import rebuild
 from scripts.reconcile import reconcile
+from scripts.seal import seal
 from scripts.serve import serve
 from scripts.sweep import sweep
 from scripts.worker import worker
@@ -25,7 +29,10 @@ def roundbook() -> None:
     """
 
 
-for verb in (serve, worker, deliveries, incomplete, sweep, reconcile, rebuild, bench):
+for verb in (
+    *(serve, worker, deliveries, incomplete, sweep, reconcile),
+    *(keys, seal, prove, check_proof, rebuild, bench),
+):
     roundbook.add_command(verb)
 
 
@@ -36,6 +43,9 @@ def main() -> None:
     except (SettingsWrong, StoreUnfit) as error:
         click.echo(f"roundbook: {error}", err=True)
         sys.exit(2)
+    except SealContradicted as error:
+        click.echo(f"roundbook: {error}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,97 @@
+"""`roundbook keys`: the keys that seals are signed with."""
+
+import os
+from pathlib import Path
+
+import click
+
+from ledger.seal import Signer, new_key
+from ledger.sealing import Sealer, seals_of
+from scripts.seal import key_file, knows, read_key, sealing, seals_file
+
+
+@click.group()
+def keys() -> None:
+    """Make, show and rotate the keys that seals are signed with.
+
+    The private key is a file that only its owner can read. The public key is what auditors get.
+
+    Example: roundbook keys new seal.pem
+    """
+
+
+@keys.command()
+@click.argument("file", type=key_file)
+def new(*, file: Path) -> None:
+    """Make a private key in a new FILE and print its public key.
+
+    Example: roundbook keys new seal.pem
+    """
+    _write_new(file, "FILE")
+    click.echo(read_key(file, "FILE").key)
+
+
+@keys.command()
+@click.argument("file", type=key_file)
+def show(*, file: Path) -> None:
+    """Print the public key of the private key in FILE.
+
+    Example: roundbook keys show seal.pem
+    """
+    click.echo(read_key(file, "FILE").key)
+
+
+@keys.command()
+@click.argument("store")
+@click.option("--key", "old_file", required=True, type=key_file, help="The key up to now.")
+@click.option("--to", "new_file", required=True, type=key_file, help="The next; made if absent.")
+@seals_file
+def rotate(*, store: str, old_file: Path, new_file: Path, file: Path | None) -> None:
+    """Seal a book with the old key, which hands over, and then with the new one.
+
+    Whoever trusts the old key can trust the new one from there on. A service that is running seals
+    with the old key until it is started with the new one.
+
+    Example: roundbook keys rotate roundbook.db --key seal.pem --to seal-2.pem
+    """
+    old = read_key(old_file, "--key")
+    with sealing(store, file) as book:
+        seals = seals_of(book)
+        if not book.head().position:
+            raise click.ClickException(f"{store}: the book is empty: begin with the new key")
+        if seals and not knows(seals, old.key):
+            raise click.BadParameter(
+                f"{old_file}: no seal of this book is by this key, or hands over to it",
+                param_hint="--key",
+            )
+        new = _successor(old, new_file)
+        handed_over = Sealer(book, old, file=file).seal(next_key=new.key)
+        Sealer(book, new, file=file).seal()
+    assert handed_over is not None
+    click.echo(f"old key {old.key}, handed over at position {handed_over.position}")
+    click.echo(f"new key {new.key}")
+
+
+def _successor(old: Signer, file: Path) -> Signer:
+    if not file.exists():
+        _write_new(file, "--to")
+    new = read_key(file, "--to")
+    if new.key == old.key:
+        raise click.BadParameter(f"{file}: is the same key as the old one", param_hint="--to")
+    return new
+
+
+def _write_new(file: Path, named: str) -> None:
+    """Writes a new key where nothing is yet; nobody but its owner can ever read the file."""
+    try:
+        made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise click.BadParameter(
+            f"{file} is there already, and a key is never overwritten", param_hint=named
+        ) from None
+    except OSError as error:
+        raise click.BadParameter(f"{file}: {error.strerror}", param_hint=named) from None
+    with open(made, "wb") as out:
+        out.write(new_key())
+        out.flush()
+        os.fsync(made)
