@@ -82,12 +82,18 @@ def test_a_hanging_wallet_does_not_delay_another_operators_refunds(tmp_path, log
 @each_operator
 def test_one_lane_sends_no_more_at_once_than_its_wallet_bears(tmp_path, login):
     with Table(tmp_path, login, timeout_s=NEVER_S, concurrency=3) as table:
+        for number in range(MANY):
+            table.bet(f"bet-{number}")
+        table.settle()
         table.wallet.always(hang)
-        place_many(table, login)
+        table.bet(BET, "another-round")
+        until(lambda: len(table.wallet.bodies("Bet")) > MANY, "a bet hangs")
+        table.cancel()
         place_many(table, other(login))
         until(lambda: len(at(table, other(login), BetAccepted)) == MANY, "the other lane is done")
 
-        assert len(table.wallet.calls) == 3
+        ended = at(table, login, SendEnded)
+        assert len(at(table, login, SendStarted)) == len(ended) + 3
         table.shut()
         table.settle()
         table.check()

@@ -10,6 +10,7 @@ import pytest
 
 from ledger.provider import courier as couriers
 from ledger.provider import events
+from ledger.provider.commands import EndSend
 from tests.http.server import PATIENCE_S, until
 from tests.http.wire import ROOT
 from tests.provider import sender
@@ -156,6 +157,41 @@ def test_the_books_agree_where_a_bet_is_refused_to_one_sender_and_taken_from_the
         table.settle()
 
         assert table.reconcile() == []
+
+
+def test_an_answer_that_comes_after_its_bet_was_given_up_and_cancelled_changes_nothing(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(couriers, "LEASE_MARGIN_S", -PATIENT_S)
+    told = []
+
+    def answers_at_last(call):
+        call.forward()
+        while not table.of(events.RoundCancelled):
+            call.wait(PULSE_S)
+        call.answer(call.text)
+
+    def submit(command):
+        outcome = decide(command)
+        if isinstance(command, EndSend) and command.kind == "bet":
+            told.append(command)
+        return outcome
+
+    with Table(tmp_path, terms={"retries": 0}) as table:
+        decide = table.book.submit
+        monkeypatch.setattr(table.book, "submit", submit)
+        table.wallet.on("Bet", answers_at_last)
+        table.bet()
+        until(lambda: table.wallet.calls, "the bet arrives")
+        table.start(table.open_book(), worker="two")
+        until(lambda: told, "the answer comes")
+        table.settle()
+
+        assert len(table.of(events.BetGivenUp)) == 1
+        assert table.of(events.BetAccepted) == []
+        assert told[0].code == 0
+        assert table.reconcile() == []
+        check_once(table.operator_events())
 
 
 # one that is killed
