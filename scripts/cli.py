@@ -9,6 +9,7 @@ from ledger.sealing import SealContradicted
 from ledger.store import StoreUnfit
 from scripts.bench import bench
 from scripts.deliveries import deliveries
+from scripts.demo import demo
 from scripts.incomplete import incomplete
 from scripts.keys import keys
 from scripts.prove import check_proof, prove
@@ -30,7 +31,7 @@ def roundbook() -> None:
 
 
 for verb in (
-    *(serve, worker, deliveries, incomplete, sweep, reconcile),
+    *(demo, serve, worker, deliveries, incomplete, sweep, reconcile),
     *(keys, seal, prove, check_proof, rebuild, bench),
 ):
     roundbook.add_command(verb)

@@ -1,6 +1,7 @@
 """`roundbook serve`: the service, one process, over HTTP."""
 
 import gc
+import signal
 import socket
 from collections.abc import Callable
 from datetime import datetime
@@ -23,6 +24,9 @@ from ledger.operator.commands import Deposit, OpenWallet
 from scripts import options
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+STOP_S = 20
+"""What the worker gets to end in, before it is killed: a killed one loses nothing either."""
+
 DEMO_PLAYER, DEMO_CURRENCY, DEMO_CASH = "123456", "USD", "99899.99"
 
 
@@ -65,12 +69,16 @@ def run(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> None:
         loop=Loops.uvloop,
         http=HTTPModes.http1,
         workers=1,
+        workers_kill_timeout=STOP_S,
         log_level=LogLevels.error,
     )
     server.serve(target_loader=partial(_load, settings, now))
 
 
 def _load(settings: Settings, now: Callable[[], datetime], *_: Any, **__: Any) -> Any:
+    # the fork has the parent's handlers, which would swallow a signal until granian sets its own
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
     app = create_app(settings, now=now)
     start(app)
     gc.collect()
