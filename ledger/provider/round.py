@@ -100,8 +100,12 @@ class Round(msgspec.Struct, frozen=True):
     @property
     def staked(self) -> int:
         """What the wallet took, in minor units, reversed or not."""
-        taken = self.standing("accepted", "refunding", "refunded")
-        return sum(bet.amount for bet in taken)
+        return sum(bet.amount for bet in self.taken)
+
+    @property
+    def taken(self) -> list[Bet]:
+        """The bets the wallet took, reversed or not, in the order they were placed."""
+        return self.standing("accepted", "refunding", "refunded")
 
     @property
     def won(self) -> int:
@@ -476,7 +480,7 @@ def _towards_the_end(state: Round, operator: Operator, named: dict[str, str]) ->
     """The wallet hears of the end once it has confirmed every result, and only if it took a bet."""
     if state.unconfirmed or state.end == "requested":
         return []
-    if state.end == "ended" and state.staked:
+    if state.end == "ended" and state.taken:
         call = _about(state, operator, session=state.session).end()
         return [events.EndRequested(**named, reference=state.id, call=call)]
     return [events.RoundCompleted(**named)]
