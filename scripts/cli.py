@@ -7,6 +7,8 @@ import click
 from api.settings import SettingsWrong
 from ledger.sealing import SealContradicted
 from ledger.store import StoreUnfit
+from scripts.as_of import balance, history, replay, round_
+from scripts.audit_file import audit_file
 from scripts.bench import bench
 from scripts.deliveries import deliveries
 from scripts.demo import demo
@@ -15,6 +17,7 @@ from scripts.keys import keys
 from scripts.prove import check_proof, prove
 from scripts.rebuild import rebuild
 from scripts.reconcile import reconcile
+from scripts.report import report
 from scripts.seal import seal
 from scripts.serve import serve
 from scripts.sweep import sweep
@@ -33,6 +36,7 @@ def roundbook() -> None:
 for verb in (
     *(demo, serve, worker, deliveries, incomplete, sweep, reconcile),
     *(keys, seal, prove, check_proof, rebuild, bench),
+    *(audit_file, balance, round_, history, replay, report),
 ):
     roundbook.add_command(verb)
 

@@ -1,0 +1,324 @@
+"""Questions about the past, asked of an audit file: state as of a position, a time, or a version.
+
+Position order is the truth. As of a time means after the longest beginning of the book in which
+nothing was recorded later than that: where a clock was turned back, what follows an event with a
+later time waits for that time too. The column `clock` says it for every event.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+from sqlite_utils import Database
+
+from ledger.mapper import Mapper
+from ledger.names import name
+from ledger.operator import events as ours
+from ledger.projection import Recorded, Row
+from ledger.provider import events as theirs
+from projections import rounds as operator_rounds
+from projections.journal import player
+from projections.provider import rounds as provider_rounds
+from projections.provider.audit_tables import STANDINGS
+
+
+class NotThere(Exception):
+    """The file knows nothing of what is asked; the text says what."""
+
+
+class Head(NamedTuple):
+    """Whose book a file holds, up to which position."""
+
+    party: str
+    position: int
+    hash: str
+
+
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    """A wallet's cash in minor units, as of a position; `changed_at`: of the last event that moved it."""
+
+    user: str
+    currency: str
+    scale: int
+    cash: int
+    position: int
+    changed_at: int
+    recorded_at: str
+
+
+class Transaction(msgspec.Struct, frozen=True, kw_only=True):
+    """A bet or a result in a round. `state`: where it stands; `reversal`: the transaction that reversed it."""
+
+    kind: str
+    reference: str
+    amount: int = 0
+    state: str
+    transaction_id: str = ""
+    reversal: str = ""
+
+
+class RoundAsOf(msgspec.Struct, frozen=True, kw_only=True):
+    """A round after its `version`-th event. `partner`: the provider, in a provider's book the operator."""
+
+    partner: str
+    round: str
+    user: str
+    currency: str
+    scale: int
+    game: str
+    status: str
+    staked: int
+    won: int
+    reversed: int
+    opened_at: str
+    version: int
+    position: int
+    recorded_at: str
+    transactions: list[Transaction]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An event in a history; `amount` and `cash` of the player's wallet, where money moved."""
+
+    position: int
+    recorded_at: str
+    topic: str
+    stream: str
+    version: int
+    partner: str | None
+    round: str | None
+    user: str | None
+    reference: str | None
+    transaction_id: str | None
+    currency: str | None
+    scale: int | None
+    amount: int | None
+    cash: int | None
+
+
+class Line(NamedTuple):
+    """An event as it is stored."""
+
+    position: int
+    stream: str
+    version: int
+    topic: str
+    recorded_at: str
+    hash: str
+    state: str
+
+
+def head(db: Database) -> Head:
+    """Returns how far a file goes."""
+    return Head(*db.execute("select party, position, hash from audit").fetchone())
+
+
+def position_at(db: Database, time: str) -> int:
+    """Returns the position that a time, as events keep it, stands for: 0 before the first event."""
+    found = db.execute(
+        "select position from events where clock <= ? order by clock desc, position desc limit 1",
+        (time,),
+    ).fetchone()
+    return found[0] if found else 0
+
+
+# wallets
+
+
+def balance(db: Database, user: str, currency: str, *, at: int) -> Balance:
+    """Returns a wallet's balance as of a position. Raises NotThere."""
+    if head(db).party != "operator":
+        raise NotThere("a provider's book holds no wallets")
+    opened = db.execute(
+        "select w.scale, e.position, e.recorded_at from wallets w join events e"
+        " on e.stream = ? and e.version = 1 and e.position <= ? where w.user = ? and w.currency = ?",
+        (name("wallet", user, currency), at, user, currency),
+    ).fetchone()
+    if opened is None:
+        raise NotThere(f"player {user} has no wallet in {currency} at position {at}")
+    scale, changed_at, recorded_at = opened
+    moved = db.execute(
+        "select p.balance, p.position, e.recorded_at from postings p join events e"
+        " on e.position = p.position where p.account = ? and p.position <= ?"
+        " order by p.position desc limit 1",
+        (player(user, currency), at),
+    ).fetchone()
+    cash, changed_at, recorded_at = moved or (0, changed_at, recorded_at)
+    return Balance(
+        user=user,
+        currency=currency,
+        scale=scale,
+        cash=cash,
+        position=at,
+        changed_at=changed_at,
+        recorded_at=recorded_at,
+    )
+
+
+# rounds
+
+
+def round_as_of(db: Database, partner: str, round_id: str, *, at: int | None = None) -> RoundAsOf:
+    """Returns a round as it is at the end of the file, or as of its `at`-th event. Raises NotThere."""
+    party = head(db).party
+    stored = db.execute(
+        "select position, stream, version, topic, state from events"
+        " where stream = ? and version <= ? order by version",
+        (name("round", partner, round_id), at or _EVER),
+    ).fetchall()
+    if not stored:
+        raise NotThere(f"there is no round {round_id} of {partner}")
+    mapper = _MAPPERS[party]
+    told = [
+        Recorded(stream, v, mapper.decode(topic, s.encode())) for _, stream, v, topic, s in stored
+    ]
+    said = _of_operator(db, told) if party == "operator" else _of_provider(told)
+    return RoundAsOf(
+        partner=partner,
+        round=round_id,
+        version=told[-1].version,
+        position=stored[-1][0],
+        recorded_at=told[-1].event.recorded_at,
+        **said,
+    )
+
+
+_EVER = 2**63 - 1
+_MAPPERS = {"operator": Mapper(ours.TYPES), "provider": Mapper(theirs.TYPES)}
+
+Transactions = dict[tuple[str, str], Transaction]
+"""By kind and reference, in the order they were recorded."""
+
+
+def _of_operator(db: Database, told: list[Recorded]) -> dict[str, Any]:
+    row: Row | None = None
+    known: Transactions = {}
+    for recorded in told:
+        row = operator_rounds.evolve(row, recorded)
+        _at_operator(known, recorded.event)
+    assert row
+    said = dict(zip(operator_rounds.COLUMNS, row, strict=True))
+    scale = _scale(db, said["user"], said["currency"])
+    return {**said, "scale": scale, "game": told[0].event.game, "transactions": [*known.values()]}
+
+
+def _scale(db: Database, user: str, currency: str) -> int:
+    """A wallet's scale is fixed for ever; who has none has no amounts either."""
+    statement = "select scale from wallets where user = ? and currency = ?"
+    found = db.execute(statement, (user, currency)).fetchone()
+    return found[0] if found else 0
+
+
+def _at_operator(known: Transactions, event: Any) -> None:
+    match event:
+        case ours.BetPlaced():
+            known["bet", event.reference] = _new("bet", event, "placed")
+        case ours.ResultRecorded():
+            known[event.kind, event.reference] = _new(event.kind, event, "recorded")
+        case ours.BetReversed():
+            key = "bet", event.reference
+            state = "cancelled" if isinstance(event, ours.BetCancelled) else "refunded"
+            known[key] = replace(known[key], state=state, reversal=event.transaction_id)
+        case ours.BetRefused():
+            known["bet", event.reference] = _new("bet", event, "refused")
+        case ours.TombstoneRecorded():
+            known["bet", event.reference] = _new("bet", event, "tombstone")
+        case ours.LateBetRefused():
+            known.setdefault(("bet", event.reference), _new("bet", event, "refused"))
+
+
+def _of_provider(told: list[Recorded]) -> dict[str, Any]:
+    row: Row | None = None
+    known: Transactions = {}
+    for recorded in told:
+        row = provider_rounds.evolve(row, recorded)
+        _at_provider(known, recorded.event)
+    assert row
+    said = dict(zip(provider_rounds.COLUMNS, row, strict=True))
+    back = sum(each.amount for each in known.values() if each.state in ("refunding", "refunded"))
+    columns = ("user", "currency", "scale", "game", "status", "staked", "won", "opened_at")
+    return {
+        **{column: said[column] for column in columns},
+        "reversed": back,
+        "transactions": [*known.values()],
+    }
+
+
+def _at_provider(known: Transactions, event: Any) -> None:
+    match event:
+        case theirs.BetRequested():
+            known["bet", event.reference] = _new("bet", event, "requested")
+        case theirs.ResultRequested():
+            known["result", event.reference] = _new("result", event, "requested")
+        case theirs.ResultConfirmed():
+            key = "result", event.reference
+            known[key] = replace(known[key], state="confirmed", transaction_id=event.transaction_id)
+        case _ if type(event) in STANDINGS:
+            key = "bet", event.reference
+            known[key] = replace(known[key], state=STANDINGS[type(event)], **_answered(event))
+
+
+def _answered(event: Any) -> dict[str, str]:
+    match event:
+        case theirs.BetAccepted():
+            return {"transaction_id": event.transaction_id}
+        case theirs.CancelConfirmed() | theirs.RefundConfirmed():
+            return {"reversal": event.transaction_id}
+    return {}
+
+
+def _new(kind: str, event: Any, state: str) -> Transaction:
+    return Transaction(
+        kind=kind,
+        reference=event.reference,
+        amount=getattr(event, "amount", 0),
+        state=state,
+        transaction_id=getattr(event, "transaction_id", ""),
+    )
+
+
+# events
+
+
+def history(db: Database, named: str) -> list[Entry]:
+    """Returns the events of a user, a round, a reference or a transaction, in order; empty for none.
+
+    Asks the full-text search; what that has no word for is looked for event by event.
+    """
+    entries = _ENTRIES[head(db).party]
+    phrase = '"' + named.replace('"', '""') + '"'
+    found = db.execute(entries + _SEARCHED + _IN_ORDER, (named, phrase)).fetchall()
+    found = found or db.execute(entries + _IN_ORDER, (named,)).fetchall()
+    return [Entry(*row) for row in found]
+
+
+def replay(db: Database, *, after: int = 0, upto: int) -> Iterator[Line]:
+    """Yields the events behind a position, up to another, as they are stored."""
+    yield from map(
+        Line._make,
+        db.execute(
+            "select position, stream, version, topic, recorded_at, hash, state from events"
+            " where position > ? and position <= ? order by position",
+            (after, upto),
+        ),
+    )
+
+
+_ENTRIES = {
+    "operator": """
+select e.position, e.recorded_at, e.topic, e.stream, e.version, e.provider, e.round, e.user, e.reference,
+    e.transaction_id, p.currency, a.scale, p.amount, p.balance
+from events e left join postings p
+on p.position = e.position and p.account > 'player/' and p.account < 'player0'
+left join accounts a on a.account = p.account
+where ? in (e.user, e.round, e.reference, e.transaction_id)""",
+    "provider": """
+select e.position, e.recorded_at, e.topic, e.stream, e.version, e.operator, e.round, e.user, e.reference,
+    e.transaction_id, null, null, null, null
+from events e where ? in (e.user, e.round, e.reference, e.transaction_id)""",
+}
+"""The player's posting of an event stands in the accounts that begin with `player/`."""
+
+_SEARCHED = " and e.position in (select rowid from events_fts where events_fts match ?)"
+_IN_ORDER = " order by e.position"

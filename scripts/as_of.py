@@ -1,0 +1,297 @@
+"""`roundbook balance`, `round`, `history`, `replay`: a book as it was, at any moment of its past."""
+
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import msgspec
+from msgspec.structs import asdict
+from sqlite_utils import Database
+
+from ledger import moments
+from ledger.money import to_text
+from ledger.store import Record, StoreUnfit
+from projections import as_of
+from projections.as_of import Balance, Entry, Line, NotThere, RoundAsOf
+from projections.audit_file import (
+    AuditFileUnfit,
+    Contradiction,
+    is_audit_file,
+    open_audit_file,
+)
+from scripts import options, tables
+from scripts.audit_file import catch_up, progress, without_collector
+from scripts.source import open_source
+
+_where = click.option(
+    "--from", "where", required=True, metavar="AUDIT_FILE|STORE|URL", help="The book."
+)
+_token = click.option("--token", envvar="ROUNDBOOK_AUDITOR_TOKEN", help="The auditor's, over HTTP.")
+
+
+@click.command()
+@click.argument("user")
+@click.argument("currency")
+@_where
+@click.option("--as-of", "time", metavar="TIME", help="RFC 3339, or a date: its midnight in UTC.")
+@click.option("--at", "position", type=click.IntRange(0), metavar="POSITION", help="Or a position.")
+@_token
+@options.as_json
+def balance(
+    *,
+    user: str,
+    currency: str,
+    where: str,
+    time: str | None,
+    position: int | None,
+    token: str | None,
+    as_json: bool,
+) -> None:
+    """Show a player's cash as it is, or as of a time or a position.
+
+    As of a time: after the longest beginning of the book in which nothing was recorded later.
+    A store or a URL is first read into a temporary audit file; `roundbook audit-file` keeps one.
+
+    Example: roundbook balance 123456 USD --as-of 2026-11-21T16:00:00Z --from audit.db
+    """
+    if time is not None and position is not None:
+        raise click.UsageError("give either --as-of or --at")
+    moment = None if time is None else _utc(time)
+    with _book(where, token, upto=position) as db:
+        at = _position(db, moment, position)
+        found = as_of.balance(db, user, currency, at=at)
+    said = _money(found, "cash")
+    if as_json:
+        click.echo(msgspec.json.encode(said))
+    else:
+        _table([said], leave_out={"scale"})
+
+
+@click.command("round")
+@click.argument("provider")
+@click.argument("round_id", metavar="ROUND")
+@_where
+@click.option(
+    "--at", "version", type=click.IntRange(1), metavar="VERSION", help="As of this event of it."
+)
+@_token
+@options.as_json
+def round_(
+    *,
+    provider: str,
+    round_id: str,
+    where: str,
+    version: int | None,
+    token: str | None,
+    as_json: bool,
+) -> None:
+    """Show a round as it is, or as of one of its versions, with its bets and results.
+
+    In a provider's book, PROVIDER is the operator's login.
+    A store or a URL is first read into a temporary audit file; `roundbook audit-file` keeps one.
+
+    Example: roundbook round LuckyMonaco 5103188801 --at 2 --from audit.db
+    """
+    with _book(where, token) as db:
+        found = as_of.round_as_of(db, provider, round_id, at=version)
+    said = _money(found, "staked", "won", "reversed")
+    transactions = [
+        {**asdict(each), "amount": to_text(each.amount, found.scale)} for each in found.transactions
+    ]
+    if as_json:
+        click.echo(msgspec.json.encode({**said, "transactions": transactions}))
+        return
+    _table([said], leave_out={"scale", "transactions"})
+    _table(transactions)
+
+
+@click.command()
+@click.argument("named", metavar="USER|ROUND|REFERENCE")
+@_where
+@_token
+@options.as_json
+def history(*, named: str, where: str, token: str | None, as_json: bool) -> None:
+    """List every event of a user, a round, a reference or a transaction, in order.
+
+    `amount` is what came to the player's wallet, `cash` what was in it then.
+    A store or a URL is first read into a temporary audit file; `roundbook audit-file` keeps one.
+
+    Example: roundbook history 585c1306f89c56f5ecfc2f5d --from audit.db
+    """
+    with _book(where, token) as db:
+        found = [_money(entry, "amount", "cash") for entry in as_of.history(db, named)]
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    elif found:
+        _table(found, leave_out={"scale", "stream", "version", "transaction_id"})
+    else:
+        click.echo(f"nothing is known of {named}")
+
+
+@click.command()
+@_where
+@click.option(
+    "--from-position",
+    "first",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="The first one.",
+)
+@click.option(
+    "--to",
+    "last",
+    type=click.IntRange(0),
+    metavar="POSITION",
+    help="The last one [default: the head].",
+)
+@_token
+@options.as_json
+def replay(*, where: str, first: int, last: int | None, token: str | None, as_json: bool) -> None:
+    """Print the events as they are stored, in their order; with --json a line each.
+
+    Example: roundbook replay --from audit.db --from-position 1000 --to 2000 --json
+    """
+    with _lines(where, token, after=first - 1, upto=last) as lines:
+        if as_json:
+            _print_lines(lines)
+        else:
+            cells = (
+                (f"{e.position}", e.recorded_at, e.topic, e.stream, f"{e.version}") for e in lines
+            )
+            tables.show(("position", "recorded at", "topic", "stream", "version"), cells)
+
+
+# reading
+
+
+@contextmanager
+def _book(where: str, token: str | None, *, upto: int | None = None) -> Iterator[Database]:
+    """Yields an audit file: the one that is named, or one made for the question up to a position.
+
+    What the file does not know is one sentence on standard error, exit 1.
+    """
+    with ExitStack() as stack:
+        path = _audit_file(where)
+        if path is None:
+            path = Path(stack.enter_context(TemporaryDirectory(prefix="roundbook-"))) / "audit.db"
+            _copy(where, token, path, upto)
+        try:
+            yield stack.enter_context(open_audit_file(path))
+        except AuditFileUnfit as error:
+            raise StoreUnfit(str(error)) from error
+        except NotThere as unknown:
+            raise click.ClickException(str(unknown)) from None
+
+
+def _audit_file(where: str) -> Path | None:
+    path = Path(where.removeprefix("sqlite:///"))
+    return path if is_audit_file(path) else None
+
+
+def _copy(where: str, token: str | None, path: Path, upto: int | None) -> None:
+    with (
+        open_source(where, token=token) as source,
+        progress(f"{where} into a temporary audit file") as on_position,
+        without_collector(),
+    ):
+        try:
+            catch_up(path, source, upto=upto, on_position=on_position)
+        except Contradiction as found:
+            raise click.ClickException(f"{where}: {found}") from None
+
+
+@contextmanager
+def _lines(
+    where: str, token: str | None, *, after: int, upto: int | None
+) -> Iterator[Iterator[Line]]:
+    """Yields events as they are stored: of an audit file, or straight from the book."""
+    if _audit_file(where):
+        with _book(where, token) as db:
+            yield as_of.replay(
+                db, after=after, upto=as_of.head(db).position if upto is None else upto
+            )
+        return
+    with open_source(where, token=token) as source:
+        last = source.head().position
+        yield map(
+            _line, source.records(after=after, upto=last if upto is None else min(upto, last))
+        )
+
+
+class _Timed(msgspec.Struct):
+    recorded_at: str
+
+
+_timed = msgspec.json.Decoder(_Timed).decode
+
+
+def _line(record: Record) -> Line:
+    return Line(
+        record.id,
+        str(record.originator_id),
+        record.originator_version,
+        record.topic,
+        _timed(record.state).recorded_at,
+        record.hash.hex(),
+        record.state.decode(),
+    )
+
+
+def _position(db: Database, moment: str | None, position: int | None) -> int:
+    if moment is not None:
+        return as_of.position_at(db, moment)
+    last = as_of.head(db).position
+    if position is not None and position > last:
+        raise click.BadParameter(f"the book ends at {last}", param_hint="--at")
+    return last if position is None else position
+
+
+def _utc(said: str) -> str:
+    """Returns a time as events keep it; a date is its midnight in UTC."""
+    try:
+        moment = datetime.fromisoformat(
+            f"{said}T00:00Z" if len(said) == len("YYYY-MM-DD") else said
+        )
+        if moment.tzinfo:
+            return moments.text(moment.astimezone(UTC))
+    except (ValueError, OverflowError):
+        pass
+    raise click.BadParameter(
+        f"{said!r} is neither a date nor a time with its offset, as 2026-11-21T16:00:00Z",
+        param_hint="--as-of",
+    )
+
+
+# printing
+
+
+def _money(found: Balance | RoundAsOf | Entry, *names: str) -> dict[str, Any]:
+    """Returns the fields, those that are money as decimals."""
+    said = asdict(found)
+    for each in names:
+        if said[each] is not None:
+            said[each] = to_text(said[each], said["scale"])
+    return said
+
+
+def _table(rows: list[dict[str, Any]], *, leave_out: Collection[str] = ()) -> None:
+    """Prints rows that have the same fields, as people read them; nothing where there are none."""
+    if rows:
+        names = [name for name in rows[0] if name not in leave_out]
+        cells = (["" if row[name] is None else f"{row[name]}" for name in names] for row in rows)
+        tables.show([name.replace("_", " ") for name in names], cells)
+
+
+def _print_lines(lines: Iterator[Line]) -> None:
+    out = sys.stdout.buffer
+    for line in lines:
+        said = line._asdict()
+        body = msgspec.Raw(said.pop("state").encode())
+        out.write(msgspec.json.encode({**said, "body": body}) + b"\n")
+    out.flush()

@@ -1,0 +1,147 @@
+"""`roundbook report`: what a regulator asks for, from an audit file."""
+
+import csv
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from sqlite_utils import Database
+from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
+
+from ledger.store import StoreUnfit
+from projections.audit_file import AuditFileUnfit, open_audit_file
+from projections.reports import REPORTS, Asked, Cell, Report, RoundUnknown
+from scripts import tables
+from scripts.reconcile import FORMULA
+
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+ANY_PARTY = ("verification",)
+"""Reports of any audit file; the others are of an operator's."""
+
+
+class Day(click.ParamType[date]):
+    """A date, as 2026-11-21."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        try:
+            return datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007  (a day)
+        except ValueError:
+            self.fail(f"{value!r} is no day, as 2026-11-21", param, ctx)
+
+
+DAY = Day()
+
+
+@click.command()
+@click.argument("name", type=click.Choice(list(REPORTS)), metavar="NAME")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--provider", metavar="ID", help="Only this provider's.")
+@click.option("--round", metavar="ID", help="The round of a round-history.")
+@click.option("--user", metavar="ID", help="Only this player's.")
+@click.option("--currency", metavar="CODE", help="Only in this currency.")
+@click.option("--since", type=DAY, help="From this day on, UTC.")
+@click.option("--until", type=DAY, help="Up to the end of this day, UTC [default: the last].")
+@click.option("--as-of", type=DAY, help="As things stood at the end of this day, UTC.")
+@click.option("--json", "form", flag_value="json", help="Print JSON.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+def report(*, name: str, file: Path, form: str | None, **about: Any) -> None:
+    """Print a report of an operator's audit file, which is only read.
+
+    \b
+    round-history             all that was recorded of a round, cash before and after
+    incomplete-rounds         rounds without an outcome: age, open stakes, when they are due
+    cancelled-and-refunded    stakes that went back, by which call and when
+    daily-wallets             each wallet, day by day: opening, what moved, closing
+    daily-providers           each provider, day by day: stakes, wins, reversals, revenue
+    gaming-revenue            gross gaming revenue of a period
+    tombstones-and-late-bets  reversals of bets that are not known, and bets that came after
+    adjustments               deposits, withdrawals, freezes, unfreezes, promos
+    verification              what the file was copied from, up to where, and its seals
+
+    Exits 1 where a variance is not zero, 2 where the report cannot be made.
+
+    Example: roundbook report daily-wallets audit.db --user 123456 --since 2026-11-01 --csv
+    """
+    _check(name, about)
+    asked = Asked(**about)
+    try:
+        with _opened(file) as db:
+            _check_party(name, db, file)
+            made = REPORTS[name].make(db, asked)
+    except RoundUnknown as unknown:
+        raise click.BadParameter(str(unknown), param_hint="--round") from None
+    _PRINTERS[form or "table"](made)
+    sys.exit(0 if made.holds else 1)
+
+
+def _check(name: str, about: Mapping[str, Any]) -> None:
+    for option, value in about.items():
+        said = f"--{option.replace('_', '-')}"
+        if value is None and option in REPORTS[name].needs:
+            raise click.UsageError(f"{name} needs {said}")
+        if value is not None and option not in REPORTS[name].takes:
+            raise click.UsageError(f"{name} takes no {said}")
+    since, until = about["since"], about["until"]
+    if since and until and since > until:
+        raise click.BadParameter(f"{since} is after --until {until}", param_hint="--since")
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Database]:
+    """Yields an audit file as it is at one moment, though it may be continued. Raises StoreUnfit."""
+    try:
+        with closing(open_audit_file(file)) as db:
+            db.execute("begin")
+            yield db
+    except (AuditFileUnfit, sqlite3.DatabaseError) as error:
+        said = str(error) if isinstance(error, AuditFileUnfit) else f"{file}: {error}"
+        raise StoreUnfit(said) from error
+
+
+def _check_party(name: str, db: Database, file: Path) -> None:
+    (party,) = db.execute("select party from audit").fetchone()
+    if party != "operator" and name not in ANY_PARTY:
+        raise StoreUnfit(f"{file} is of a {party}'s book; {name} is made of an operator's")
+
+
+# printing
+
+
+def _print_json(made: Report) -> None:
+    rows = [dict(zip(made.columns, row, strict=True)) for row in made.rows]
+    click.echo(msgspec.json.encode({**msgspec.structs.asdict(made), "rows": rows}))
+
+
+def _print_csv(made: Report) -> None:
+    out = csv.writer(sys.stdout)
+    out.writerow(made.columns)
+    out.writerows([_inert(_cell(cell)) for cell in row] for row in made.rows)
+
+
+def _print_table(made: Report) -> None:
+    columns = [name.replace("_", " ") for name in made.columns]
+    if made.rows:
+        tables.show(columns, (list(map(_cell, row)) for row in made.rows), title=made.title)
+    else:
+        click.echo(f"{made.title}: nothing")
+    click.echo(made.note)
+
+
+def _cell(cell: Cell) -> str:
+    return "" if cell is None else str(cell)
+
+
+def _inert(cell: str) -> str:
+    """Returns a cell that no spreadsheet takes for a formula; a number below zero stays a number."""
+    return f"'{cell}" if cell.startswith(FORMULA) and not NUMBER.fullmatch(cell) else cell
+
+
+_PRINTERS = {"json": _print_json, "csv": _print_csv, "table": _print_table}
