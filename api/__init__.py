@@ -118,6 +118,8 @@ def _add_sealing(app: APIFlask, seals: Seals, now: Callable[[], datetime]) -> No
         signed = signer(Path(seals.key).read_bytes())
     except (OSError, KeyWrong) as error:
         raise SettingsWrong(f"seals.key: {seals.key}: {error}") from error
+    if seals.folder:
+        Path(seals.folder).mkdir(parents=True, exist_ok=True)
     for party, name in (("operator", "book"), ("provider", "provider_book")):
         if name in app.extensions:
             sealer = Sealer(
