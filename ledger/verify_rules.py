@@ -1,17 +1,19 @@
 """What the rules of either book are made of: what breaks one, and state that takes little room."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from ledger.projection import Key, Row
+from ledger.projection import Row
 
 MOST = 2**63 - 1
 """What a table's integer can hold: no sum may be more."""
+
+PAGE = 1000
 
 T = TypeVar("T")
 
@@ -33,20 +35,20 @@ class Repeated(Violation):
 class Digest:
     """64 bits that stand for a text or a row, and that nobody can foresee."""
 
-    def __init__(self, key: bytes = b"") -> None:
-        """Without a key it is quick, and another one in every process."""
-        self.key = key
-        self.text: Callable[[str], int] = self._keyed if key else hash
-        self.key_of: Callable[[Key], int] = self._keyed if key else hash
-        self.row: Callable[[Row], int] = self._keyed if key else _quick
+    def __init__(self, secret: bytes = b"") -> None:
+        """Without a secret it is quick, and another one in every process."""
+        self.secret = secret
+        self.text: Callable[[str], int] = self._keyed if secret else hash
+        self.key: Callable[[Row], int] = self._keyed if secret else hash
+        self.row: Callable[[Row], int] = self._keyed if secret else _quick
 
     @classmethod
     def lasting(cls) -> "Digest":
-        """Returns one that another process can go on with: it needs its key."""
+        """Returns one that another process can go on with: it needs its secret."""
         return cls(os.urandom(16))
 
     def _keyed(self, value: object) -> int:
-        hashed = blake2b(_pack(value), digest_size=8, key=self.key).digest()
+        hashed = blake2b(_pack(value), digest_size=8, key=self.secret).digest()
         return int.from_bytes(hashed, signed=True)
 
 
@@ -60,40 +62,53 @@ class Total(msgspec.Struct):
     rows: int = 0
     sum: int = 0
 
-    def add(self, digest: int) -> None:
-        self.rows += 1
-        self.sum = (self.sum + digest) & MOST
+    def add(self, digests: Sequence[int]) -> None:
+        self.rows += len(digests)
+        self.sum = (self.sum + sum(digests)) & MOST
+
+    def over(self, digests: Iterable[int]) -> "Total":
+        """Returns the total, with these."""
+        digests = iter(digests)
+        while some := [*islice(digests, PAGE)]:
+            self.add(some)
+        return self
 
 
 class Shelf(Generic[T]):
-    """Many states of one kind: those in use as they are, the others packed into bytes."""
-
-    IN_USE = 8192
+    """Many states of one kind: those of late as they are, the others packed into bytes."""
 
     def __init__(self, kind: type[T], packed: dict[int, bytes] | None = None) -> None:
         self.used: dict[int, T] = {}
-        self._packed = packed or {}
+        """Those that were asked for since the last rest."""
+        self._before: dict[int, T] = {}
+        self._packed = {} if packed is None else packed
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(kind).decode
 
     def get(self, key: int) -> T | None:
-        """Returns a state; one that is packed is taken into use."""
-        found = self.used.get(key)
+        """Returns a state."""
+        found = self.used.get(key) or self._before.pop(key, None)
         if found is None and (packed := self._packed.get(key)):
-            found = self.used[key] = self._decode(packed)
+            found = self._decode(packed)
+        if found is not None:
+            self.used[key] = found
         return found
 
     def put(self, key: int, state: T) -> None:
+        """Keeps a state, in place of the one it was."""
         self.used[key] = state
 
-    def rest(self, most: int = IN_USE) -> None:
-        """Packs what was taken into use first, where there is more than `most`."""
-        for key in list(islice(self.used, max(0, len(self.used) - most))):
-            self._packed[key] = self._encode(self.used.pop(key))
+    def rest(self) -> None:
+        """Packs what was not asked for since the last rest."""
+        self._packed.update(
+            zip(self._before, map(self._encode, self._before.values()), strict=True)
+        )
+        self._before, self.used = self.used, {}
 
     def packed(self) -> dict[int, bytes]:
         """Returns every state, packed."""
-        self.rest(most=0)
+        self.rest()
+        self.rest()
         return self._packed
 
     def states(self) -> Iterator[T]:

@@ -8,6 +8,7 @@ file holds a book's events up to some position, and all that follows from them, 
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -132,6 +133,10 @@ class AuditFile:
     def __init__(self, db: Database, layout: Layout) -> None:
         self.db, self._layout = db, layout
 
+    def close(self) -> None:
+        """Lets the file go."""
+        self.db.close()
+
     @property
     def upto(self) -> Upto:
         """How far it goes."""
@@ -149,7 +154,9 @@ class AuditFile:
         try:
             with self.db.atomic():
                 self._append(Batch(stored), source, at)
-        except (Contradiction, sqlite3.IntegrityError) as error:
+        except sqlite3.OperationalError as error:
+            raise AuditFileUnfit(f"the audit file cannot be written: {error}") from error
+        except (Contradiction, sqlite3.IntegrityError, OverflowError) as error:
             if len(stored) == 1:
                 raise _named(stored[0].position, error) from error
             middle = len(stored) // 2
@@ -207,7 +214,8 @@ def open_audit_file(path: Path) -> Database:
         raise AuditFileUnfit(f"{path} is no audit file")
     try:
         db = _connected(f"file:{quote(str(path.absolute()))}?mode=ro")
-        _check_format(db, path)
+        with _closed_on_error(db):
+            _check_format(db, path)
     except sqlite3.OperationalError as error:
         raise AuditFileUnfit(
             f"{path}: {error}; if making it was cut short, continue it with roundbook audit-file"
@@ -219,21 +227,37 @@ def open_audit_file(path: Path) -> Database:
 
 def continue_audit_file(path: Path, layout: Layout, *, source: str, at: str) -> AuditFile:
     """Returns an audit file to be written, made where there is none. Raises AuditFileUnfit."""
-    if path.exists() and path.stat().st_size and not is_audit_file(path):
-        raise AuditFileUnfit(f"{path} is there, and is no audit file")
     try:
         db = _connected(f"file:{quote(str(path.absolute()))}?mode=rwc")
-        db.execute("pragma journal_mode = delete")
-        db.execute(f"pragma cache_size = -{CACHE_KIB}")
-        if not db.table_names():
-            _create(db, layout, source=source, at=at)
-        _check_format(db, path)
+        with _closed_on_error(db):
+            _take_over(db, path, layout, source=source, at=at)
     except sqlite3.Error as error:
         raise AuditFileUnfit(f"{path}: {error}") from error
+    return AuditFile(db, layout)
+
+
+def _take_over(db: Database, path: Path, layout: Layout, *, source: str, at: str) -> None:
+    (mark,) = db.execute("pragma application_id").fetchone()
+    tables = db.table_names()
+    if tables and mark != MARK:
+        raise AuditFileUnfit(f"{path} is there, and is no audit file")
+    db.execute("pragma journal_mode = delete")
+    db.execute(f"pragma cache_size = -{CACHE_KIB}")
+    if not tables:
+        _create(db, layout, source=source, at=at)
+    _check_format(db, path)
     (party,) = db.execute("select party from audit").fetchone()
     if party != layout.party:
-        raise AuditFileUnfit(f"{path} is of a {party}'s book, and this is a {layout.party}'s")
-    return AuditFile(db, layout)
+        raise AuditFileUnfit(f"{path} is of the {party}'s book, and this is the {layout.party}'s")
+
+
+@contextmanager
+def _closed_on_error(db: Database) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        db.close()
+        raise
 
 
 def _connected(uri: str) -> Database:

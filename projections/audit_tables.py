@@ -220,7 +220,7 @@ from reversals r join bets b on b.position = r.bet order by r.position""",
 
 _NAMES = ("provider", "round", "user", "currency", "reference", "transaction_id")
 _GET: dict[type[Event], list[Callable[[Event], Any]]] = {
-    cls: [attrgetter(name) if name in cls.__struct_fields__ else lambda _: None for name in _NAMES]
+    cls: [attrgetter(said) if said in cls.__struct_fields__ else lambda _: None for said in _NAMES]
     for cls in events.TYPES
 }
 """How an event's columns are read, by its type."""
@@ -271,7 +271,7 @@ def write_journal(db: Database, batch: Batch) -> None:
         _check_cash(each, moved=pair[0].amount, cash=balances[pair[0].account])
     opened = ((*new[n], balances[n]) for n in sorted(new))
     db.conn.executemany("insert into accounts values (?, ?, ?, ?, ?, ?, ?, ?, ?)", opened)
-    changed = ((balances[account], account) for account in old)
+    changed = ((balances[n], n) for n in old)
     db.conn.executemany("update accounts set balance = ? where account = ?", changed)
     lines.sort(key=itemgetter(1))  # neighbours go into one page
     db.conn.executemany("insert into postings values (?, ?, ?, ?, ?)", lines)
@@ -395,9 +395,10 @@ def write_reversals(db: Database, batch: Batch) -> None:
         for each in batch.of(*REVERSED_AS)
     ]
     db.conn.executemany(
-        "insert into reversals values (:position, (select position from reference_index"
-        " where kind = 'bet' and provider = :provider and reference = :reference), :provider, :round,"
-        " :user, :currency, :by, :reference, :amount, :win, :scale, :transaction_id)",
+        "insert into reversals values (:position, (select b.position from reference_index r"
+        " join bets b on b.position = r.position where r.kind = 'bet' and r.provider = :provider"
+        " and r.reference = :reference), :provider, :round, :user, :currency, :by, :reference,"
+        " :amount, :win, :scale, :transaction_id)",
         said,
     )
     db.conn.executemany(

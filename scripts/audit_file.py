@@ -2,7 +2,7 @@
 
 import gc
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from itertools import takewhile
@@ -12,7 +12,16 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from ledger.mapper import Mapper, Unreadable
 from ledger.moments import text, utc_now
@@ -58,10 +67,16 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--from", "where", required=True, metavar="STORE|URL", help="The book.")
 @click.option("--token", envvar="ROUNDBOOK_AUDITOR_TOKEN", help="The auditor's, over HTTP.")
 @click.option(
-    "--key", metavar="PUB", help="The public key, in hex, that every seal must go back to."
+    "--key",
+    "keys",
+    multiple=True,
+    metavar="PUB",
+    help="A public key you trust, in hex: every seal must go back to one.",
 )
 @options.as_json
-def audit_file(*, out: Path, where: str, token: str | None, key: str | None, as_json: bool) -> None:
+def audit_file(
+    *, out: Path, where: str, token: str | None, keys: tuple[str, ...], as_json: bool
+) -> None:
     """Make or continue a SQLite file with a book's events, postings, wallets, rounds and references.
 
     Every hash and every balance is derived again while it is copied; a book whose past is not what the
@@ -73,14 +88,14 @@ def audit_file(*, out: Path, where: str, token: str | None, key: str | None, as_
 
     Example: roundbook audit-file audit.db --from roundbook.db
     """
-    trusted_key = None if key is None else _public(key)
+    trusted_keys = [_public(key) for key in keys]
     with (
         open_source(where, token=token) as source,
         progress(where) as on_position,
         without_collector(),
     ):
         try:
-            made = catch_up(out, source, key=trusted_key, on_position=on_position)
+            made = catch_up(out, source, keys=trusted_keys, on_position=on_position)
         except Contradiction as found:
             raise click.ClickException(f"{where}: {found}") from None
     click.echo(msgspec.json.encode(made) if as_json else _said(out, made))
@@ -104,6 +119,11 @@ def _said(out: Path, made: Made) -> str:
     )
 
 
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.0f} events/s")
+
+
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Shows a bar on a terminal's standard error; yields what is told how far it is, of how much."""
@@ -111,7 +131,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.speed:,.0f} events/s"),
+        _Rate(),
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
@@ -139,7 +159,7 @@ def catch_up(
     source: Source,
     *,
     party: Party | None = None,
-    key: str | None = None,
+    keys: Collection[str] = (),
     upto: int | None = None,
     batch: int = BATCH,
     on_position: Callable[[int, int], None] = lambda _, __: None,
@@ -147,15 +167,14 @@ def catch_up(
 ) -> Made:
     """Brings an audit file to where a book is, or to a position of it, and returns what it holds then.
 
-    `party`: whose book it is, where that is known; `key`: a public key that every seal must go back to.
+    `party`: whose book it is, where that is known; `keys`: public keys, to one of which every seal must go back.
     Raises Contradiction, StoreUnfit.
     """
     layout = LAYOUTS[party or party_of(source)]
-    try:
-        file = continue_audit_file(out, layout, source=source.name, at=text(now()))
-    except AuditFileUnfit as error:
-        raise StoreUnfit(str(error)) from error
-    with closing(file.db):
+    with (
+        _fit(),
+        closing(continue_audit_file(out, layout, source=source.name, at=text(now()))) as file,
+    ):
         head, begin = source.head(), file.upto
         _check_past(file, source, head)
         last = head.position if upto is None else min(upto, head.position)
@@ -163,8 +182,17 @@ def catch_up(
             file.append(stored, source=source.name, at=text(now()))
             on_position(stored[-1].position, last)
         _check_head(file.upto, head, last)
-        _take_seals(file, source.seals(), key)
+        _take_seals(file, source.seals(), keys)
         return _made(file, layout.party, begin)
+
+
+@contextmanager
+def _fit() -> Iterator[None]:
+    """What is wrong with the file is said as it is of a store."""
+    try:
+        yield
+    except AuditFileUnfit as error:
+        raise StoreUnfit(str(error)) from error
 
 
 def _made(file: AuditFile, party: Party, begin: Upto) -> Made:
@@ -208,11 +236,11 @@ def _verified(source: Source, begin: Upto, last: int, mapper: Mapper) -> Iterato
                 position, "its hash is not what its bytes and the hash before it give"
             )
         try:
-            event = mapper.decode(topic, state)
-        except Unreadable as error:
+            event, body = mapper.decode(topic, state), state.decode()
+        except (Unreadable, UnicodeDecodeError) as error:
             raise Contradiction(position, f"cannot be read: {error}") from error
         own, clock = hashed.hex(), max(clock, event.recorded_at)
-        yield Stored(position, stream, version, topic, state.decode(), own, previous, clock, event)
+        yield Stored(position, stream, version, topic, body, own, previous, clock, event)
         previous = own
 
 
@@ -269,20 +297,29 @@ def _check_head(upto: Upto, head: Head, last: int) -> None:
 # seals
 
 
-def _take_seals(file: AuditFile, seals: list[Seal], key: str | None) -> None:
+def _take_seals(file: AuditFile, seals: list[Seal], keys: Collection[str]) -> None:
     """Adds the seals that are new, of positions the file holds; those it has must still be there."""
     held, upto = file.seals(), file.upto.position
     for number, ours in enumerate(held):
         if number >= len(seals) or _encoded(seals[number]) != ours:
             raise Contradiction(_seal(ours).position, "its seal is gone, or another one")
-    keys = trusted(seals, key) if key else None
+    since = _since(seals, keys) if keys else None
     known = [seal for seal in seals if seal.position <= upto]
-    for seal in known[0 if key else len(held) :]:
-        _check_seal(file, seal, keys)
+    for seal in known[0 if keys else len(held) :]:
+        _check_seal(file, seal, since)
     file.add_seals([_row(number, seal) for number, seal in enumerate(known, 1)][len(held) :])
 
 
-def _check_seal(file: AuditFile, seal: Seal, keys: Mapping[str, str] | None) -> None:
+def _since(seals: list[Seal], keys: Collection[str]) -> dict[str, str]:
+    """Returns the time from which each key counts that one of the trusted keys led to."""
+    found: dict[str, str] = {}
+    for key in keys:
+        for known, since in trusted(seals, key).items():
+            found[known] = min(since, found.get(known, since))
+    return found
+
+
+def _check_seal(file: AuditFile, seal: Seal, since: Mapping[str, str] | None) -> None:
     if not is_signed(seal):
         raise Contradiction(seal.position, f"the seal of {seal.sealed_at} is forged")
     if seal.position < 1 or file.hash_at(seal.position) != seal.hash:
@@ -290,7 +327,7 @@ def _check_seal(file: AuditFile, seal: Seal, keys: Mapping[str, str] | None) -> 
             seal.position,
             f"is not the event that was sealed at {seal.sealed_at}: it has another hash",
         )
-    if keys is not None and (seal.key not in keys or seal.sealed_at < keys[seal.key]):
+    if since is not None and (seal.key not in since or seal.sealed_at < since[seal.key]):
         raise Contradiction(
             seal.position,
             f"the seal of {seal.sealed_at} is by a key that yours did not hand over to",

@@ -21,6 +21,7 @@ from scripts.report import report
 from scripts.seal import seal
 from scripts.serve import serve
 from scripts.sweep import sweep
+from scripts.verify import verify
 from scripts.worker import worker
 
 
@@ -35,7 +36,7 @@ def roundbook() -> None:
 
 for verb in (
     *(demo, serve, worker, deliveries, incomplete, sweep, reconcile),
-    *(keys, seal, prove, check_proof, rebuild, bench),
+    *(keys, seal, verify, prove, check_proof, rebuild, bench),
     *(audit_file, balance, round_, history, replay, report),
 ):
     roundbook.add_command(verb)

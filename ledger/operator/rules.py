@@ -5,7 +5,9 @@ Money is followed twice: by the cash that events say a wallet held, and by the a
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -14,12 +16,27 @@ from ledger.money import MOST_MINOR_UNITS, MOST_SCALE
 from ledger.names import name
 from ledger.operator import events
 from ledger.projection import Row
-from ledger.verify_rules import MOST, Check, Digest, Missing, Shelf, Total, Violation, follow, hold
+from ledger.verify_rules import (
+    MOST,
+    PAGE,
+    Check,
+    Digest,
+    Missing,
+    Shelf,
+    Total,
+    Violation,
+    follow,
+    hold,
+)
 
 PARTS = 16
 """So many lists share the references' digests, so that each is small enough to be searched."""
 
-ENDED, CANCELLED = 1, 2
+_KEY, _VERSION = itemgetter(0, 1, 2), itemgetter(4)
+LARGE = 2**60
+
+ENDED, CANCELLED, DECIDED = 1, 2, 4
+OVER = ENDED | CANCELLED
 
 
 class _Purse(msgspec.Struct, array_like=True):
@@ -46,7 +63,6 @@ class _Round(msgspec.Struct, array_like=True):
     purse: int
     opened: int
     over: int = 0
-    results: int = 0
     staked: int = 0
     won: int = 0
     reversed: int = 0
@@ -73,6 +89,7 @@ class OperatorRules:
     ) -> None:
         """`watched`: references that must be taken once, told at once where they are not."""
         self._digest = digest
+        self._text, self._key = digest.text, digest.key
         self.checks: Mapping[str, Check] = {
             "RoundOpened": self._round_opened,
             "BetPlaced": self._bet_placed,
@@ -96,27 +113,30 @@ class OperatorRules:
         self._purses = was.purses
         self._numbers = {(purse.user, purse.currency): purse.number for purse in was.purses}
         self._rounds = Shelf(_Round, was.rounds)
+        self._tombstones = was.tombstones
+        self._references = was.references
         self._taken = [array("q", part) for part in was.taken]
         self._watched = watched
         self._met = {taken for part in self._taken for taken in part if taken in watched}
-        self._references = was.references
-        self._tombstones = was.tombstones
+        self._of_late: list[Row] = []
+        self._take = self._take_watched if watched else self._of_late.append
 
     # rounds
 
     def _round_opened(self, stream: str, version: int, event: events.RoundOpened) -> None:
-        key = self._digest.text(stream)
+        key = self._text(stream)
         known = self._rounds.get(key)
-        follow(version, known.version if known else 0, stream)
-        hold(known is None, "opens a round that is open")
-        hold(stream == name("round", event.provider, event.round), "is of another round")
-        opened = (event.provider, event.round, event.user, event.currency, event.recorded_at)
-        purse = self._purse(event.user, event.currency)
-        self._rounds.put(key, _Round(1, purse.number, self._digest.row(opened)))
+        if known or version != 1:
+            follow(version, known.version if known else 0, stream)
+        provider, round_, user, currency = event.provider, event.round, event.user, event.currency
+        if stream != f"round/{provider}/{round_}" or "%" in stream or stream.count("/") != 2:
+            hold(stream == name("round", provider, round_), "is of another round")
+        opened = self._key((provider, round_, user, currency, event.recorded_at))
+        self._rounds.used[key] = _Round(1, self._purse(user, currency).number, opened)
 
     def _in_round(self, stream: str, version: int, event: Any) -> _Round:
-        """Returns the state of the round whose next event it is."""
-        key = self._digest.text(stream)
+        """Returns the state of the round whose next event it is; the event must name its player."""
+        key = self._text(stream)
         state = self._rounds.used.get(key) or self._rounds.get(key)
         if state is None:
             raise Missing(f"version 1 of {stream} is missing: {version} comes first")
@@ -124,64 +144,60 @@ class OperatorRules:
             follow(version, state.version, stream)
         if stream != f"round/{event.provider}/{event.round}" or "%" in stream:
             hold(stream == name("round", event.provider, event.round), "is of another round")
+        purse = self._purses[state.purse]
+        if event.user != purse.user or event.currency != purse.currency:
+            late = event.user == purse.user and isinstance(event, events.LateBetRefused)
+            hold(late, "names another player or currency than its round")
         state.version = version
         return state
 
-    def _owner(self, state: _Round, event: Any) -> _Purse:
-        """Returns the purse a round is played from; the event must name it."""
-        purse = self._purses[state.purse]
-        if event.user != purse.user or event.currency != purse.currency:
-            raise Violation("names another player or currency than its round")
-        return purse
-
     def _bet_placed(self, stream: str, version: int, event: events.BetPlaced) -> None:
         state = self._in_round(stream, version, event)
-        purse = self._owner(state, event)
-        if state.over:
+        purse = self._purses[state.purse]
+        if state.over & OVER:
             raise Violation("places a bet in a round that is over")
         if purse.frozen:
             raise Violation("takes a bet from a frozen wallet")
-        stake = event.amount
+        stake, reference = event.amount, event.reference
         self._move(purse, event, -stake)
-        bet = self._digest.text(event.reference)
-        hold(bet not in state.stakes and bet not in state.returned, "places a bet again")
+        bet = self._text(reference)
+        if bet in state.stakes or (state.returned and bet in state.returned):
+            raise Violation("places a bet again")
         state.stakes[bet] = stake
-        state.staked = _summed(state.staked, stake)
-        self._take("bet", stream, version, event)
+        state.staked += stake
+        self._take((event.provider, "bet", reference, stream, version, event.transaction_id))
 
     def _bet_refused(self, stream: str, version: int, event: events.BetRefused) -> None:
         state = self._in_round(stream, version, event)
-        purse = self._owner(state, event)
-        hold(not state.over, "refuses a bet for its cash in a round that is over")
+        purse = self._purses[state.purse]
+        hold(not state.over & OVER, "refuses a bet for its cash in a round that is over")
         hold(event.cash == purse.cash, f"quotes {event.cash}; the wallet held {purse.cash}")
         hold(event.amount > event.cash, "refuses a bet though there was cash enough")
-        state.refused += (self._digest.text(event.reference),)
-        self._take("bet", stream, version, event)
+        state.refused += (self._text(event.reference),)
+        self._take((event.provider, "bet", event.reference, stream, version, ""))
 
     def _late_bet_refused(self, stream: str, version: int, event: events.LateBetRefused) -> None:
         state = self._in_round(stream, version, event)
-        hold(event.user == self._purses[state.purse].user, "names another player than its round")
         buried = (event.provider, event.reference) in self._tombstones
         hold(buried, "refuses a bet as late without a tombstone")
-        late = self._digest.text(event.reference)
+        late = self._text(event.reference)
         hold(late not in state.late, "refuses a late bet again")
         state.late += (late,)
 
     def _result_recorded(self, stream: str, version: int, event: events.ResultRecorded) -> None:
         state = self._in_round(stream, version, event)
-        purse = self._owner(state, event)
         if not state.stakes:
             raise Violation("records a result in a round without an open bet")
-        win = event.amount
-        self._move(purse, event, win)
-        state.results += 1
-        state.won = _summed(state.won, win)
-        self._take(event.kind, stream, version, event)
+        self._move(self._purses[state.purse], event, event.amount)
+        state.over |= DECIDED
+        state.won += event.amount
+        row = (event.provider, event.kind, event.reference, stream, version, event.transaction_id)
+        self._take(row)
 
     def _bet_reversed(self, stream: str, version: int, event: events.BetReversed) -> None:
         state = self._in_round(stream, version, event)
-        purse = self._owner(state, event)
-        bet = self._digest.text(event.reference)
+        purse = self._purses[state.purse]
+        bet = self._text(event.reference)
         hold(bet not in state.returned, "reverses a bet that was reversed already")
         hold(bet in state.stakes, "reverses a bet that was never placed")
         stake = state.stakes.pop(bet)
@@ -197,13 +213,11 @@ class OperatorRules:
 
     def _round_ended(self, stream: str, version: int, event: events.RoundEnded) -> None:
         state = self._in_round(stream, version, event)
-        self._owner(state, event)
         hold(not state.over & ENDED, "ends a round that has ended")
         state.over |= ENDED
 
     def _round_cancelled(self, stream: str, version: int, event: events.RoundCancelled) -> None:
         state = self._in_round(stream, version, event)
-        self._owner(state, event)
         hold(not state.over & CANCELLED, "cancels a round that is cancelled")
         hold(not state.stakes, "cancels a round with an open bet")
         hold(not state.won, "cancels a round that has a win")
@@ -212,19 +226,20 @@ class OperatorRules:
     def _tombstone_recorded(
         self, stream: str, version: int, event: events.TombstoneRecorded
     ) -> None:
-        self._tombstones.add((event.provider, event.reference))
-        if stream == name("tombstone", event.provider, event.reference):
+        provider, reference = event.provider, event.reference
+        row = (provider, "bet", reference, stream, version, event.transaction_id)
+        self._tombstones.add((provider, reference))
+        if stream == name("tombstone", provider, reference):
             follow(version, 0, stream)
-            self._take("bet", stream, version, event)
+            self._take(row)
             return
-        hold(event.round, "names no round")
+        hold(event.round, "is of another bet")
         state = self._in_round(stream, version, event)
-        self._owner(state, event)
-        reference = self._digest.text(event.reference)
-        if reference in state.refused:
-            state.refused = tuple(each for each in state.refused if each != reference)
+        refused = self._text(reference)
+        if refused in state.refused:  # it took the reference
+            state.refused = tuple(each for each in state.refused if each != refused)
         else:
-            self._take("bet", stream, version, event)
+            self._take(row)
 
     # wallets
 
@@ -239,13 +254,15 @@ class OperatorRules:
         purse = self._purse(event.user, event.currency)
         self._in_wallet(stream, version, purse)
         self._bring(purse, event, event.amount)
-        self._take("deposit", stream, version, event, provider=events.CASHIER)
+        reference, transaction_id = event.reference, event.transaction_id
+        self._take((events.CASHIER, "deposit", reference, stream, version, transaction_id))
 
     def _withdrawal_made(self, stream: str, version: int, event: events.WithdrawalMade) -> None:
         purse = self._purse(event.user, event.currency)
         self._in_wallet(stream, version, purse)
         self._bring(purse, event, -event.amount)
-        self._take("withdrawal", stream, version, event, provider=events.CASHIER)
+        reference, transaction_id = event.reference, event.transaction_id
+        self._take((events.CASHIER, "withdrawal", reference, stream, version, transaction_id))
 
     def _wallet_frozen(self, stream: str, version: int, event: events.WalletFrozen) -> None:
         purse = self._next(event, self._purse(event.user, event.currency))
@@ -260,15 +277,17 @@ class OperatorRules:
         purse.frozen = False
 
     def _promo_paid(self, stream: str, version: int, event: events.PromoPaid) -> None:
-        hold(stream == name("promo", event.provider, event.reference), "is of another promotion")
+        provider, reference = event.provider, event.reference
+        hold(stream == name("promo", provider, reference), "is of another promotion")
         follow(version, 0, stream)
         self._bring(self._purse(event.user, event.currency), event, event.amount)
-        self._take("promo", stream, version, event)
+        self._take((provider, "promo", reference, stream, version, event.transaction_id))
 
     def _session_expired(self, stream: str, version: int, event: events.SessionExpired) -> None:
-        hold(stream == name("session", event.provider, event.session), "is of another session")
+        provider, session = event.provider, event.session
+        hold(stream == name("session", provider, session), "is of another session")
         follow(version, 0, stream)
-        self._note((event.provider, "session", event.session), stream, version, "")
+        self._take((provider, "session", session, stream, version, ""))
 
     def _purse(self, user: str, currency: str) -> _Purse:
         number = self._numbers.get((user, currency))
@@ -284,20 +303,21 @@ class OperatorRules:
 
     def _next(self, event: events.WalletEvent, purse: _Purse) -> _Purse:
         """Returns the purse, as of its next event."""
-        if event.wallet_version != purse.version + 1:
+        version = purse.version + 1
+        if event.wallet_version != version:
             of = f"the wallet {purse.user} {purse.currency}"
             follow(event.wallet_version, purse.version, of)
         if event.scale != purse.scale and purse.version:
             raise Violation(f"counts in {event.scale} decimals, its wallet in {purse.scale}")
-        purse.version += 1
+        purse.version = version
         return purse
 
     def _move(self, purse: _Purse, event: events.MoneyMoved, change: int) -> None:
         """Moves money; the cash the event says of the wallet must be what earlier events left there."""
-        self._next(event, purse)
-        before, after = purse.cash, purse.cash + change
-        if purse.scale < 0:
-            raise Violation("moves money of a wallet that is not open")
+        version, before, after = purse.version + 1, purse.cash, purse.cash + change
+        if event.wallet_version != version or event.scale != purse.scale:
+            hold(purse.version, "moves money of a wallet that is not open")
+            self._next(event, purse)
         if event.cash_before != before:
             raise Violation(f"finds {event.cash_before} in the wallet; it held {before}")
         if event.cash_after != after:
@@ -306,29 +326,18 @@ class OperatorRules:
             raise Violation(f"leaves {after} in the wallet")
         if not 0 <= event.amount <= MOST_MINOR_UNITS:
             raise Violation(f"moves {event.amount}")
-        purse.cash = after
+        purse.version, purse.cash = version, after
 
     def _bring(self, purse: _Purse, event: events.MoneyMoved, change: int) -> None:
         self._move(purse, event, change)
         purse.brought += change
 
-    # references
+    # references: that nobody took one before is asked later, of all at once
 
-    def _take(
-        self, kind: str, stream: str, version: int, event: Any, *, provider: str = ""
-    ) -> None:
-        key = (provider or event.provider, kind, event.reference)
-        self._note(key, stream, version, getattr(event, "transaction_id", ""))
-
-    def _note(
-        self, key: tuple[str, str, str], stream: str, version: int, transaction_id: str
-    ) -> None:
-        """Notes who took a reference. That nobody took it before is asked later, of all at once."""
-        self._references.add(self._digest.row((*key, stream, version, transaction_id)))
-        taken = self._digest.key_of(key)
-        self._taken[taken & (PARTS - 1)].append(taken)
+    def _take_watched(self, row: Row) -> None:
+        taken = self._key(row[:3])
         if taken in self._watched:
-            hold(taken not in self._met, f"takes the {key[1]} reference {key[2]} again")
+            hold(taken not in self._met, f"takes the {row[1]} reference {row[2]} again")
             self._met.add(taken)
 
     def taken_twice(self) -> frozenset[int]:
@@ -342,30 +351,53 @@ class OperatorRules:
 
     def rest(self) -> None:
         self._rounds.rest()
+        rows = self._of_late
+        self._references.add([*map(self._key, rows)])
+        for taken in map(self._key, map(_KEY, rows)):
+            self._taken[taken & (PARTS - 1)].append(taken)
+        rows.clear()
 
     def finish(self) -> Mapping[str, Total]:
+        self.rest()
         sums = [purse.brought for purse in self._purses]
-        rounds = Total()
-        for state in self._rounds.states():
-            sums[state.purse] += state.won + state.reversed - state.staked
-            rounds.add(self._digest.row(_row(state)))
+        rounds = Total().over(map(self._digest.row, self._round_rows(sums)))
         for purse, brought in zip(self._purses, sums, strict=True):
             of = f"the wallet {purse.user} {purse.currency}"
             hold(purse.cash == brought, f"{of} holds {purse.cash}; its postings sum to {brought}")
         wallets = self.total("wallets", (_wallet(purse) for purse in self._purses if purse.version))
         return {"wallets": wallets, "rounds": rounds, "reference_index": self._references}
 
-    def total(self, table: str, rows: Iterable[Row]) -> Total:
-        found, digest = Total(), self._digest.row
-        for row in rows:
-            found.add(digest(self._halved(row) if table == "rounds" else row))
-        return found
+    def _round_rows(self, sums: list[int]) -> Iterator[Row]:
+        """Yields every round's row; what the rounds gave a purse goes to its sum."""
+        for state in self._rounds.states():
+            staked, won, reversed_ = state.staked, state.won, state.reversed
+            sums[state.purse] += won + reversed_ - staked
+            status = "Completed" if state.over else "InProgress"
+            if state.over & CANCELLED:
+                status = "Cancelled"
+            yield (state.opened, status, staked, won, reversed_)
 
-    def _halved(self, row: Row) -> Row:
-        """Returns a round's row, a digest for what never changes in it."""
-        provider, round_, user, currency, status, staked, won, reversed_, opened_at = row
-        opened = self._digest.row((provider, round_, user, currency, opened_at))
-        return (opened, status, staked, won, reversed_)
+    def total(self, table: str, rows: Iterable[Row]) -> Total:
+        if table == "reference_index":
+            return Total().over(self._referred(rows))
+        return Total().over(
+            map(self._digest.row, self._halved(rows) if table == "rounds" else rows)
+        )
+
+    def _referred(self, rows: Iterable[Row]) -> Iterator[int]:
+        """Yields digests of references' rows. Python hashes a number as its rest by a large prime."""
+        rows = iter(rows)
+        while some := [*islice(rows, PAGE)]:
+            if max(map(_VERSION, some)) >= LARGE:
+                some = [(*row, "large") for row in some]
+            yield from map(self._key, some)
+
+    def _halved(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yields rounds' rows, a digest for what never changes in them."""
+        key = self._key
+        for provider, round_, user, currency, status, staked, won, reversed_, opened_at in rows:
+            opened = key((provider, round_, user, currency, opened_at))
+            yield (opened, status, staked, won, reversed_)
 
     def saved(self) -> bytes:
         return msgspec.msgpack.encode(
@@ -379,20 +411,6 @@ class OperatorRules:
         )
 
 
-def _row(state: _Round) -> Row:
-    status = "Completed" if state.results or state.over else "InProgress"
-    if state.over & CANCELLED:
-        status = "Cancelled"
-    return (state.opened, status, state.staked, state.won, state.reversed)
-
-
 def _wallet(purse: _Purse) -> Row:
     cash, scale, frozen = purse.cash, purse.scale, int(purse.frozen)
     return (purse.user, purse.currency, cash, scale, frozen, purse.version)
-
-
-def _summed(before: int, amount: int) -> int:
-    after = before + amount
-    if after > MOST:
-        raise Violation("is more than a book can hold")
-    return after

@@ -80,6 +80,7 @@ _VERSION = "select max(version) from stored_events where stream = ?"
 _RECORDS = "select * from stored_events where position > ? order by position limit ?"
 
 _SCAN = "select position, stream, version, topic, cast(state as blob), hash from stored_events"
+_NEXT = "where position > coalesce(?, -9223372036854775808) order by position limit 1"
 _SEALED = "select number, position, seal from seals order by number"
 
 _NO_END = 2**63 - 1
@@ -334,13 +335,14 @@ class SQLiteStore(Store):
     def scan(self, table: str, *, after: int | None = None) -> Iterator[Row]:
         """Reads rows as they lie there, at whatever position, as they are asked for."""
         assert table in (EVENTS, SEALS, *self._tables)
-        statement = {SEALS: _SEALED, EVENTS: _SCAN}.get(table, f"select * from {table}")
-        if table == EVENTS:
-            statement += "" if after is None else f" where position > {after:d}"
-            statement += " order by position"
         own = getattr(self._local, "connection", None)
         with nullcontext(own) if own else self._reader() as connection, _Translated():
-            yield from connection.execute(statement)
+            if table == EVENTS:
+                yield from _scanned(connection, after)
+            else:
+                yield from connection.execute(
+                    _SEALED if table == SEALS else f"select * from {table}"
+                )
 
     def seals(self) -> Sequence[bytes]:
         return [seal.encode() for (seal,) in self._read("select seal from seals order by number")]
@@ -497,6 +499,18 @@ def _flat(rows: Iterable[Sequence[Any]]) -> list[Any]:
 def _record(row: tuple[int, str, int, str, str, bytes]) -> Record:
     position, stream, version, topic, state, hashed = row
     return Record(stream, version, topic, state.encode(), position, hashed)
+
+
+def _scanned(connection: pysqlite3.Connection, after: int | None) -> Iterator[Row]:
+    behind = "" if after is None else f"where position > {after:d}"
+    row: Row = (after,)
+    try:
+        for row in connection.execute(f"{_SCAN} {behind} order by position"):
+            yield row
+    except pysqlite3.OperationalError:  # the driver reads a row ahead: the next may still be whole
+        while found := connection.execute(f"{_SCAN} {_NEXT}", row[:1]).fetchone():
+            row = found
+            yield row
 
 
 def _statements(*scripts: str) -> Iterator[str]:

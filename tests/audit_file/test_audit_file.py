@@ -1,4 +1,6 @@
 import json
+import os
+import pty
 import random
 import re
 import signal
@@ -28,7 +30,12 @@ from ledger.sealing import Sealer
 from ledger.store import StoreUnfit, open_store
 from ledger.store.chain import Head
 from projections import journal
-from projections.audit_file import Contradiction, is_audit_file, open_audit_file
+from projections.audit_file import (
+    AuditFileUnfit,
+    Contradiction,
+    is_audit_file,
+    open_audit_file,
+)
 from scripts.audit_file import audit_file, catch_up
 from scripts.source import open_source
 from tests import auditor, controls, seals
@@ -492,6 +499,31 @@ def test_killed_at_any_point_and_continued_it_is_the_one_made_at_once(
     assert found["audit"][0][3:5] == expected["audit"][0][3:5]
 
 
+def test_a_transaction_that_was_cut_short_is_rolled_back_by_whoever_continues(
+    kept: Path, out: Path, tmp_path: Path
+) -> None:
+    copy(out, kept, upto=50)
+    before = dump(out)
+    cut = tmp_path / "cut.db"
+    with closing(sqlite3.connect(out, isolation_level=None)) as connection:
+        connection.execute("pragma cache_size = 1")
+        connection.execute("begin")
+        connection.execute("update events set state = state || zeroblob(4000)")
+        for suffix in ("", "-journal"):
+            Path(f"{cut}{suffix}").write_bytes(Path(f"{out}{suffix}").read_bytes())
+        connection.execute("rollback")
+    assert cut.read_bytes() != out.read_bytes()
+    with pytest.raises(AuditFileUnfit, match="continue it with roundbook audit-file"):
+        open_audit_file(cut)
+    copy(cut, kept, upto=50)
+    assert dump(cut) == before
+
+
+def test_a_file_that_was_only_begun_is_made(kept: Path, out: Path) -> None:
+    out.touch()
+    assert copy(out, kept).added > 0
+
+
 # what is refused
 
 
@@ -584,6 +616,7 @@ LIES = [
     ("DepositMade", {"user": "nobody"}, "by the amounts"),
     ("WalletFrozen", {"user": "nobody"}, "not in wallets yet"),
     ("BetCancelled", {"reference": "unheard-of"}, "cannot stand beside"),
+    ("DepositMade", {"amount": 10**30, "cash_after": 10**30}, "by the amounts|cannot stand beside"),
     ("ResultRecorded", {"amount": None}, "cannot be read"),
 ]
 
@@ -630,7 +663,7 @@ def test_a_bet_that_is_reversed_twice_is_found(out: Path) -> None:
 
 def test_a_file_of_another_kind_is_left_alone(kept: Path, out: Path, book_path: Path) -> None:
     out.write_text("a letter")
-    with pytest.raises(StoreUnfit, match="is no audit file"):
+    with pytest.raises(StoreUnfit, match="file is not a database"):
         copy(out, kept)
     assert out.read_text() == "a letter"
     with pytest.raises(StoreUnfit, match="is no audit file"):
@@ -641,7 +674,7 @@ def test_a_file_is_of_one_party_for_ever(kept: Path, out: Path) -> None:
     copy(out, kept)
     book = examples.new_book("memory://", now=examples.Clock())
     book.submit(examples.place_bet())
-    with pytest.raises(StoreUnfit, match="is of a operator's book, and this is a provider's"):
+    with pytest.raises(StoreUnfit, match="is of the operator's book, and this is the provider's"):
         catch_up(out, Held(book.store))
     book.close()
 
@@ -691,10 +724,10 @@ def test_every_seal_goes_back_to_the_key_that_is_trusted(
 ) -> None:
     other = seals.new_signer().key
     with pytest.raises(Contradiction, match="is by a key that yours did not hand over to"):
-        copy(out, kept, key=other)
-    assert copy(out, kept, key=signer.key).seals == 4
+        copy(out, kept, keys=[other])
+    assert copy(out, kept, keys=[other, signer.key]).seals == 4
     with pytest.raises(Contradiction, match="is by a key that yours did not hand over to"):
-        copy(out, kept, key=other)
+        copy(out, kept, keys=[other])
 
 
 def test_a_handed_over_key_is_followed(book_path: Path, out: Path, signer: Any) -> None:
@@ -703,7 +736,7 @@ def test_a_handed_over_key_is_followed(book_path: Path, out: Path, signer: Any) 
         Sealer(book.store, signer).seal(next_key=new.key)
         book.submit(controls.deposit(reference="one more"))
         Sealer(book.store, new).seal()
-    assert copy(out, book_path, key=signer.key).seals == 6
+    assert copy(out, book_path, keys=[signer.key]).seals == 6
 
 
 @pytest.mark.parametrize(
@@ -818,6 +851,23 @@ def test_the_command_names_a_contradiction_and_exits_1(book_path: Path, out: Pat
     assert done.exit_code == 1
     assert done.stdout == ""
     assert "position 9: is missing" in done.stderr
+
+
+def test_on_a_terminal_the_command_shows_how_far_it_is(kept: Path, out: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = "from scripts.audit_file import audit_file; audit_file()"
+    with os.fdopen(ours, "rb", 0) as screen:
+        done = subprocess.run(
+            [sys.executable, "-c", command, str(out), "--from", str(kept)],
+            env={"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "200"},
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            check=True,
+        )
+        shown = screen.read(10**6)
+        os.close(theirs)
+    assert b"holds the operator's book" in done.stdout
+    assert b"events/s" in shown
 
 
 @pytest.mark.parametrize("key", ["", "ff", "g" * 64])

@@ -1,0 +1,129 @@
+"""What must hold of seals: each is whole, signed by a key that counts, and in its order.
+
+That a seal is of this very book is asked where the walk comes to its position.
+"""
+
+import heapq
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from hashlib import sha256
+from itertools import groupby
+from typing import NamedTuple
+
+import msgspec
+
+from ledger.merkle import Tree
+from ledger.seal import Seal, is_signed, trusted
+
+Lines = Callable[[], Iterable[tuple[int, bytes]]]
+"""Seals in the order they were made, again at every call: the position each is kept under, and its JSON."""
+
+
+class Sealed(NamedTuple):
+    """A seal as it was found: in the book, or kept elsewhere. `flaw`: what is wrong with it alone, or empty."""
+
+    position: int
+    kept: bool
+    named: str
+    seal: Seal | None
+    flaw: str
+
+
+class Seals:
+    """A book's own seals, and those an auditor kept elsewhere."""
+
+    def __init__(self, book: Lines, kept: Iterable[bytes], keys: Collection[str]) -> None:
+        """`keys`: public ones that are trusted; without any, no key is checked."""
+        self._book, self._kept = book, list(_placed(kept))
+        self._keys: Mapping[str, str] = {}
+        for key in keys:
+            self._keys = {**trusted(self._all(), key), **self._keys, key: ""}
+
+    @property
+    def keys_checked(self) -> bool:
+        return bool(self._keys)
+
+    def groups(self) -> Iterator[tuple[int, list[Sealed]]]:
+        """Yields the seals of a position together, by position; not in order is a flaw."""
+        book, kept = self._judged(self._book(), kept=False), self._judged(self._kept, kept=True)
+        for position, sealed in groupby(heapq.merge(book, kept, key=_position), key=_position):
+            yield position, list(sealed)
+
+    def fingerprint(self, *, upto: int) -> bytes:
+        """Returns a hash over the seals up to a position, and the trusted keys."""
+        hashed = sha256(msgspec.json.encode(sorted(self._keys)))
+        for position, raw in heapq.merge(self._book(), self._kept, key=lambda line: line[0]):
+            if position <= upto:
+                hashed.update(raw + b"\n")
+        return hashed.digest()
+
+    def _all(self) -> Iterator[Seal]:
+        for _, raw in heapq.merge(self._book(), self._kept, key=lambda line: line[0]):
+            seal = _read(raw)
+            if isinstance(seal, Seal):
+                yield seal
+
+    def _judged(self, lines: Iterable[tuple[int, bytes]], *, kept: bool) -> Iterator[Sealed]:
+        last = 0
+        for number, (position, raw) in enumerate(lines, 1):
+            read = _read(raw)
+            flaw = read if isinstance(read, str) else self._flaw(read, position, last)
+            if not (flaw or kept or msgspec.json.encode(read) == raw):
+                flaw = "is not written as it was made"
+            last = max(last, position)
+            named = f"line {number} of the seals that were kept" if kept else f"seal {number}"
+            yield Sealed(last, kept, named, read if isinstance(read, Seal) else None, flaw)
+
+    def _flaw(self, seal: Seal, position: int, last: int) -> str:
+        if seal.position != position:
+            return f"is of position {seal.position}, and kept under {position}"
+        if position < max(last, 1):
+            return f"is of position {position}, and stands behind {last}"
+        return self._unsigned(seal) or _unfounded(seal)
+
+    def _unsigned(self, seal: Seal) -> str:
+        if not is_signed(seal):
+            return "is not signed by the key it names"
+        if bytes.fromhex(seal.signature).hex() != seal.signature:
+            return "is not written as it was made"
+        if self._keys and seal.key not in self._keys:
+            return f"is by the key {seal.key}, which is not trusted"
+        if self._keys and seal.sealed_at < self._keys[seal.key]:
+            return f"is by the key {seal.key}, before it counted"
+        return ""
+
+
+def _unfounded(seal: Seal) -> str:
+    """The peaks are not signed, but the root is, and they lead to it."""
+    try:
+        peaks = [bytes.fromhex(peak) for peak in seal.peaks]
+    except ValueError:
+        return "has a peak that is no hash"
+    if (
+        len(peaks) != seal.position.bit_count()
+        or Tree(seal.position, peaks).root.hex() != seal.root
+    ):
+        return "has peaks that do not lead to its root"
+    if [peak.hex() for peak in peaks] != seal.peaks:
+        return "is not written as it was made"
+    return ""
+
+
+def _read(raw: bytes) -> Seal | str:
+    """Returns the seal, or why it is none."""
+    try:
+        return msgspec.json.decode(raw, type=Seal)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        return f"cannot be read: {error}"
+
+
+def _placed(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yields lines with the position they name; one that cannot be read stands where the last did."""
+    position = 1
+    for raw in lines:
+        seal = _read(raw)
+        position = position if isinstance(seal, str) else seal.position
+        yield position, raw
+
+
+def _position(sealed: Sealed) -> int:
+    return sealed.position

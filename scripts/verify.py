@@ -1,0 +1,315 @@
+"""`roundbook verify`: a whole book, walked and checked; one line where all holds, else what is wrong first."""
+
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+import click
+import msgspec
+from eventsourcing.persistence import PersistenceError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from ledger.operator.rules import OperatorRules
+from ledger.projection import Row
+from ledger.provider.rules import ProviderRules
+from ledger.rebuild import differences
+from ledger.store import EVENTS, SEALS, Store
+from ledger.verify import Progress, Readable, Side, Verdict, Verification
+from ledger.verify_breaks import Finding
+from ledger.verify_seals import Lines, Seals
+from scripts import options
+from scripts.source import MAPPERS, TABLES, Party, Source, open_source, party_of
+
+SAVE_EVERY_S = 30.0
+KEY_BYTES = 32
+
+Tell = Callable[[Verification], None]
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """What a file given with --resume holds."""
+
+    format: str
+    party: Party
+    progress: Progress
+
+
+FORMAT = "roundbook verify 1"
+
+
+@click.command()
+@click.argument("where", metavar="STORE|URL")
+@click.option("--token", envvar="ROUNDBOOK_AUDITOR_TOKEN", help="The auditor's, over HTTP.")
+@click.option("--key", "keys", multiple=True, metavar="PUB", help="A public key you trust, in hex.")
+@click.option(
+    "--seals",
+    "kept",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Seals that you kept yourself, a line a seal: they are checked too.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Go on from what this file says was verified before; it is kept up to date.",
+)
+@options.as_json
+def verify(
+    *,
+    where: str,
+    token: str | None,
+    keys: tuple[str, ...],
+    kept: Path | None,
+    resume: Path | None,
+    as_json: bool,
+) -> None:
+    """Check a whole book: chain, versions, rules of money and rounds, tables, seals.
+
+    Prints one line and exits 0 where all holds; otherwise what is wrong first, and exits 1. Without
+    --key a seal counts whose key nobody vouches for. What --resume says was verified is not read again.
+
+    Example: roundbook verify roundbook.db --key 8bb02f… --seals kept.jsonl
+    """
+    trusted = [_key(key) for key in keys]
+    lines = kept.read_bytes().splitlines() if kept else []
+    with ExitStack() as stack:
+        try:
+            source = stack.enter_context(open_source(where, token=token))
+            party = party_of(source)
+        except (msgspec.MsgspecError, PersistenceError, TypeError, UnicodeError) as error:
+            verdict = _without_beginning(str(error))
+        else:
+            verdict = _verified(source, party, lines, trusted, resume)
+    _print(verdict, as_json=as_json)
+    sys.exit(0 if verdict.holds else 1)
+
+
+def _key(text: str) -> str:
+    """Returns a public key as seals write it."""
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise click.BadParameter(f"{text}: is no public key, 64 hex digits", param_hint="--key")
+    return key.hex()
+
+
+def _verified(
+    source: Source, party: Party, kept: list[bytes], keys: list[str], resume: Path | None
+) -> Verdict:
+    seals = Seals(_lines(source), kept, keys)
+    progress = _resumed(resume, party, seals) if resume else None
+    book = readable(source, party)
+    with _telling(source, progress, resume, party) as tell:
+        run = Verification(
+            book, side(party, source), seals, progress=progress, lasting=bool(resume), tell=tell
+        )
+        verdict = run.run()
+    if resume and verdict.holds:
+        _save(resume, party, run)
+    return verdict
+
+
+# the book
+
+
+def side(party: Party, source: Source) -> Side:
+    """Returns how a party's events are read, and its rules."""
+    if party == "operator":
+        return Side(MAPPERS[party], OperatorRules)
+    tables = TABLES[party] if source.store else ()
+    return Side(MAPPERS[party], partial(ProviderRules, projections=tables))
+
+
+def readable(source: Source, party: Party) -> Readable:
+    """Returns a book as a verification reads it; over HTTP as far as it goes now."""
+    if source.store is None:
+        return Readable(partial(_records, source, source.head().position))
+    store = source.store
+    return Readable(
+        lambda after: store.scan(EVENTS, after=after),
+        store.scan,
+        lambda: differences(store, MAPPERS[party]),
+    )
+
+
+def _records(source: Source, upto: int, after: int | None) -> Iterator[Row]:
+    for r in source.records(after=after or 0, upto=upto):
+        yield r.id, r.originator_id, r.originator_version, r.topic, r.state, r.hash
+
+
+def _lines(source: Source) -> Lines:
+    """Seals are read before the head is: none may be of later than that."""
+    if source.store:
+        return partial(_sealed, source.store)
+    found = [(seal.position, msgspec.json.encode(seal)) for seal in source.seals()]
+    return lambda: found
+
+
+def _sealed(store: Store) -> Iterator[tuple[int, bytes]]:
+    for _, position, seal in store.scan(SEALS):
+        yield position, seal.encode()
+
+
+def _without_beginning(error: str) -> Verdict:
+    """Returns the verdict of a book whose first event does not even say whose book it is."""
+    detail = f"its body cannot be read: {error}"
+    return Verdict(
+        holds=False,
+        events=0,
+        seals=0,
+        head="",
+        keys_checked=False,
+        tables_checked=False,
+        before=0,
+        finding=Finding(kind="changed", position=1, upto=1, detail=detail),
+        last_good_seal=None,
+    )
+
+
+# progress
+
+
+def _resumed(file: Path, party: Party, seals: Seals) -> Progress | None:
+    """Returns what was verified before; nothing where other seals or keys were trusted then."""
+    if not file.exists():
+        return None
+    try:
+        saved = msgspec.msgpack.decode(file.read_bytes(), type=Saved)
+    except msgspec.MsgspecError:
+        saved = None
+    if saved is None or saved.format != FORMAT or saved.party != party:
+        raise click.BadParameter(
+            f"{file}: is no progress of verifying a {party}'s book", param_hint="--resume"
+        )
+    upto = saved.progress.position
+    return saved.progress if seals.fingerprint(upto=upto) == saved.progress.sealed else None
+
+
+def _save(file: Path, party: Party, run: Verification) -> None:
+    made = file.with_name(f"{file.name}.new")
+    made.write_bytes(msgspec.msgpack.encode(Saved(FORMAT, party, run.progress())))
+    os.replace(made, file)
+
+
+@contextmanager
+def _telling(
+    source: Source, progress: Progress | None, resume: Path | None, party: Party
+) -> Iterator[Tell]:
+    """Yields what is called between two events: it moves the bar, and saves."""
+    gc.disable()  # nothing here is a cycle, and looking for one takes a twentieth of the time
+    try:
+        with _bar(source, progress) as moved:
+            if resume is None:
+                yield moved
+                return
+            with _Saving(resume, party, moved) as saving:
+                yield saving
+    finally:
+        gc.enable()
+
+
+class _Saving:
+    """Saves every so often, and before the process is interrupted."""
+
+    def __init__(self, file: Path, party: Party, moved: Tell) -> None:
+        self._file, self._party, self._moved = file, party, moved
+        self._last, self._stopped = time.monotonic(), False
+
+    def __enter__(self) -> "_Saving":
+        self._were = {each: signal.signal(each, self._stop) for each in STOPS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each, was in self._were.items():
+            signal.signal(each, was)
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        self._stopped = True
+        signal.signal(number, self._were[signal.Signals(number)])
+
+    def __call__(self, run: Verification) -> None:
+        self._moved(run)
+        if self._stopped or time.monotonic() - self._last > SAVE_EVERY_S:
+            _save(self._file, self._party, run)
+            self._last = time.monotonic()
+        if self._stopped:
+            click.echo(
+                f"stopped at {run.position}; --resume {self._file} goes on from there", err=True
+            )
+            sys.exit(128 + signal.SIGINT)
+
+
+STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def _bar(source: Source, progress: Progress | None) -> Iterator[Tell]:
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        done = progress.position if progress else 0
+        task = bar.add_task("", total=source.head().position, completed=done)
+        yield lambda run: bar.update(task, completed=run.position)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.0f} events/s")
+
+
+# what was found
+
+
+def _print(verdict: Verdict, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(verdict))
+    elif verdict.finding:
+        click.echo(_wrong(verdict.finding))
+        click.echo(_last_good(verdict))
+    else:
+        click.echo(_right(verdict))
+
+
+def _right(verdict: Verdict) -> str:
+    counted = f"{_many(verdict.events, 'event')}, {_many(verdict.seals, 'seal')}"
+    said = [f"{counted}: all hold", f"head {verdict.head}"]
+    if verdict.seals and not verdict.keys_checked:
+        said.append("keys not checked")
+    if not verdict.tables_checked:
+        said.append("tables not at hand")
+    if verdict.before:
+        said.append(f"the first {verdict.before} were verified before")
+    return "; ".join(said)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _wrong(finding: Finding) -> str:
+    if finding.position is None:
+        return f"{finding.kind}: {finding.detail}"
+    where = f"position {finding.position}"
+    if finding.upto and finding.upto != finding.position:
+        where = f"positions {finding.position} to {finding.upto}"
+    return f"{where}: {finding.kind}: {finding.detail}"
+
+
+def _last_good(verdict: Verdict) -> str:
+    seal = verdict.last_good_seal
+    if seal is None:
+        return "no good seal before it"
+    return f"last good seal: position {seal.position}, {seal.sealed_at}, hash {seal.hash}"
