@@ -141,7 +141,7 @@ class Verification:
         return Progress(
             position=self.position,
             hash=self._hash,
-            peaks=self._tree.peaks,
+            peaks=[*self._tree.peaks],
             seals=self._count,
             sealed=self._seals.fingerprint(upto=self.position),
             last_seal=self._good,
@@ -170,11 +170,13 @@ class Verification:
         for position, group in self._seals.groups():
             if position > self._start or position < 1:
                 while self.position < position and self._step(rows, position - self.position):
-                    pass
+                    if self.position < position:
+                        self._tell(self)
                 self._check_seals(position, group)
+                self._tell(self)
         self._grows = self._lasting
         while self._step(rows, BATCH):
-            pass
+            self._tell(self)
 
     def _step(self, rows: Iterator[Row], most: int) -> int:
         """Checks the next events; returns how many."""
@@ -193,7 +195,6 @@ class Verification:
         self._obey(some[:good], hashes[:good])
         if good < len(some):
             self._broken(some[good])
-        self._tell(self)
 
     def _linked(self, some: list[Row], hashes: list[bytes]) -> int:
         """Returns how many of the rows stand in their place in the chain."""
@@ -411,12 +412,12 @@ def _differing(table: str, found: list[Difference]) -> Finding:
 
 
 def _is_ahead(difference: Difference) -> bool:
-    if difference.table == "wallets" and difference.stored and difference.derived:
+    """Returns whether a stored row may be what events that are not there made of the derived one."""
+    if difference.stored is None or difference.derived is None:
+        return difference.derived is None
+    if difference.table == "wallets":
         return bool(difference.stored[-1] > difference.derived[-1])
-    missing = difference.derived is None
-    return missing or (
-        difference.table in ("rounds", "deliveries") and difference.stored is not None
-    )
+    return difference.table != "reference_index"
 
 
 class _Named(dict[int, bytes]):

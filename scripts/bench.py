@@ -19,6 +19,7 @@ from rich.console import Console
 from scripts import bench_report
 from scripts.bench_deliveries import deliveries
 from scripts.bench_server import answer_of, no_op, service
+from scripts.bench_verify import bench_verify
 
 THREADS = (1, 2, 4, 8, 16, 32, 64)
 TRY_S = 1.5
@@ -160,6 +161,7 @@ def _in_process(plan: Plan, say: Say) -> dict[str, Any]:
 
 
 bench.add_command(deliveries)
+bench.add_command(bench_verify)
 
 if __name__ == "__main__":
     bench()

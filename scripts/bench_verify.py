@@ -1,11 +1,17 @@
 """`roundbook bench verify`: what it takes to check a whole book, and to derive its tables again."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import count, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
+import click
 import msgspec
 import pysqlite3
 
@@ -14,10 +20,16 @@ from ledger.names import name, transaction_id
 from ledger.operator import events
 from ledger.operator.book import MAPPER
 from ledger.projection import Key, Recorded, Row
+from ledger.rebuild import differences
 from ledger.seal import Signer, new_key, signer
 from ledger.store import open_store
 from ledger.store.chain import Head, link
 from projections import IN_TRANSACTION
+from scripts import options
+from scripts.bench_report import machine
+from scripts.bench_server import answer_of
+from scripts.tables import show
+from scripts.verify import checked
 
 PROVIDER, CURRENCY, SCALE, GAME = "LuckyMonaco", "USD", 2, "Im_60_tumblefortune"
 PLAYERS = [str(number) for number in range(100_000, 100_200)]
@@ -25,6 +37,89 @@ OPENING_CASH, STAKE, WIN = 10_000_000_000, 101, 50
 AT = "2026-11-21T09:44:00.000004Z"
 SEALED_EVERY = 1000
 AT_ONCE = 50_000
+
+
+@click.command("verify")
+@click.option("--events", "most", default=200_000, show_default=True, type=click.IntRange(1))
+@click.option("--runs", default=3, show_default=True, type=click.IntRange(1), help="Of each way.")
+@click.option(
+    "--folder",
+    default=gettempdir,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where the book is made, and removed again [default: the system's temporary one].",
+)
+@options.as_json
+def bench_verify(most: int, runs: int, folder: Path, *, as_json: bool) -> None:
+    """Measure roundbook verify, and rebuild --check, on an operator's book made for it.
+
+    Rounds of a bet and a result, a seal every 1000 events. Each run is a process of its own; what
+    it takes to make the book and to start is not counted. Rates are the best run's.
+
+    Example: roundbook bench verify --events 1000000
+    """
+    with TemporaryDirectory(prefix="roundbook-bench-", dir=folder) as made:
+        file = Path(made, "book.db")
+        make(file, most)
+        found = {way: _best([_run(way, file) for _ in range(runs)], most) for way in WAYS}
+    if as_json:
+        about = {"events": most, "runs": runs, "machine": machine(folder)}
+        click.echo(msgspec.json.encode({**about, **found}))
+        return
+    rows = [(way, *(f"{figures[each]:,.0f}" for each in FIGURES)) for way, figures in found.items()]
+    show(("", "events a second", "of the processor's", "peak MB"), rows, title=f"{most:,} events")
+
+
+FIGURES = ("events_per_s", "events_per_cpu_s", "peak_mb")
+
+
+def _best(runs: Sequence[dict[str, float]], most: int) -> dict[str, float]:
+    """Returns the rates of the best run, by the clock and by the processor's time, and the worst peak."""
+    return {
+        "events_per_s": round(most / min(each["seconds"] for each in runs)),
+        "events_per_cpu_s": round(most / min(each["cpu_seconds"] for each in runs)),
+        "peak_mb": round(max(each["peak_mb"] for each in runs), 1),
+    }
+
+
+def _run(way: str, file: Path) -> dict[str, float]:
+    """Returns what one way took, in a process of its own."""
+    took: dict[str, float] = answer_of("scripts.bench_verify", way, str(file))
+    return took
+
+
+def _verify(file: Path) -> None:
+    assert checked(str(file)).holds
+
+
+def _rebuild(file: Path) -> None:
+    with closing(open_store(f"sqlite:///{file}", IN_TRANSACTION, read_only=True)) as store:
+        assert not differences(store, MAPPER)
+
+
+WAYS: dict[str, Callable[[Path], None]] = {"verify": _verify, "rebuild": _rebuild}
+
+
+def main() -> None:
+    """Does it once, in the command's own process, and prints what it took."""
+    import scripts.cli  # noqa: F401  (what the command loads counts in its memory)
+
+    way, file = sys.argv[1], Path(sys.argv[2])
+    began, cpu = time.perf_counter(), time.process_time()
+    WAYS[way](file)
+    took = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
+    print(json.dumps({**took, "peak_mb": _peak_mb()}))  # noqa: T201  (a process reads it)
+
+
+def _peak_mb() -> float:
+    """Returns this process's peak; what `getrusage` says counts what the process was forked from."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+# the book
 
 
 def history(most: int) -> Iterator[Recorded]:
@@ -152,3 +247,7 @@ def _derive(tables: dict[str, dict[Key, Row]], some: Sequence[Recorded]) -> None
 def _seal(connection: pysqlite3.Connection, signed_by: Signer, head: Head, tree: Tree) -> None:
     seal = msgspec.json.encode(signed_by.seal(head, tree, at=AT))
     _insert(connection, "seals", [(None, head.position, seal.decode())])
+
+
+if __name__ == "__main__":
+    main()

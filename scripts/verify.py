@@ -1,11 +1,10 @@
 """`roundbook verify`: a whole book, walked and checked; one line where all holds, else what is wrong first."""
 
-import gc
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from scripts import options
 from scripts.source import MAPPERS, TABLES, Party, Source, open_source, party_of
 
 SAVE_EVERY_S = 30.0
+DRAW_EVERY_S = 0.1
 KEY_BYTES = 32
 
 Tell = Callable[[Verification], None]
@@ -81,16 +81,27 @@ def verify(
     """
     trusted = [_key(key) for key in keys]
     lines = kept.read_bytes().splitlines() if kept else []
+    verdict = checked(where, token=token, keys=trusted, kept=lines, resume=resume)
+    _print(verdict, as_json=as_json)
+    sys.exit(0 if verdict.holds else 1)
+
+
+def checked(
+    where: str,
+    *,
+    token: str | None = None,
+    keys: Sequence[str] = (),
+    kept: Sequence[bytes] = (),
+    resume: Path | None = None,
+) -> Verdict:
+    """Returns what was found in the book that a path or a URL names. Raises StoreUnfit."""
     with ExitStack() as stack:
         try:
             source = stack.enter_context(open_source(where, token=token))
             party = party_of(source)
         except (msgspec.MsgspecError, PersistenceError, TypeError, UnicodeError) as error:
-            verdict = _without_beginning(str(error))
-        else:
-            verdict = _verified(source, party, lines, trusted, resume)
-    _print(verdict, as_json=as_json)
-    sys.exit(0 if verdict.holds else 1)
+            return _without_beginning(error)
+        return _verified(source, party, Seals(lines_of(source), kept, keys), resume)
 
 
 def _key(text: str) -> str:
@@ -104,16 +115,16 @@ def _key(text: str) -> str:
     return key.hex()
 
 
-def _verified(
-    source: Source, party: Party, kept: list[bytes], keys: list[str], resume: Path | None
-) -> Verdict:
-    seals = Seals(_lines(source), kept, keys)
+def _verified(source: Source, party: Party, seals: Seals, resume: Path | None) -> Verdict:
     progress = _resumed(resume, party, seals) if resume else None
     book = readable(source, party)
     with _telling(source, progress, resume, party) as tell:
-        run = Verification(
-            book, side(party, source), seals, progress=progress, lasting=bool(resume), tell=tell
-        )
+        try:
+            run = Verification(
+                book, side(party, source), seals, progress=progress, lasting=bool(resume), tell=tell
+            )
+        except (msgspec.MsgspecError, UnicodeError, AssertionError):
+            raise _no_progress(resume) from None
         verdict = run.run()
     if resume and verdict.holds:
         _save(resume, party, run)
@@ -148,8 +159,8 @@ def _records(source: Source, upto: int, after: int | None) -> Iterator[Row]:
         yield r.id, r.originator_id, r.originator_version, r.topic, r.state, r.hash
 
 
-def _lines(source: Source) -> Lines:
-    """Seals are read before the head is: none may be of later than that."""
+def lines_of(source: Source) -> Lines:
+    """Returns how its seals are read; over HTTP before the head is: none may be of later than that."""
     if source.store:
         return partial(_sealed, source.store)
     found = [(seal.position, msgspec.json.encode(seal)) for seal in source.seals()]
@@ -161,9 +172,9 @@ def _sealed(store: Store) -> Iterator[tuple[int, bytes]]:
         yield position, seal.encode()
 
 
-def _without_beginning(error: str) -> Verdict:
+def _without_beginning(error: Exception) -> Verdict:
     """Returns the verdict of a book whose first event does not even say whose book it is."""
-    detail = f"its body cannot be read: {error}"
+    unreadable = isinstance(error, PersistenceError) and "UTF-8" not in str(error)
     return Verdict(
         holds=False,
         events=0,
@@ -172,7 +183,12 @@ def _without_beginning(error: str) -> Verdict:
         keys_checked=False,
         tables_checked=False,
         before=0,
-        finding=Finding(kind="changed", position=1, upto=1, detail=detail),
+        finding=Finding(
+            kind="unreadable" if unreadable else "changed",
+            position=1,
+            upto=1,
+            detail=f"it cannot be read: {error}",
+        ),
         last_good_seal=None,
     )
 
@@ -186,14 +202,16 @@ def _resumed(file: Path, party: Party, seals: Seals) -> Progress | None:
         return None
     try:
         saved = msgspec.msgpack.decode(file.read_bytes(), type=Saved)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeError):
         saved = None
     if saved is None or saved.format != FORMAT or saved.party != party:
-        raise click.BadParameter(
-            f"{file}: is no progress of verifying a {party}'s book", param_hint="--resume"
-        )
+        raise _no_progress(file)
     upto = saved.progress.position
     return saved.progress if seals.fingerprint(upto=upto) == saved.progress.sealed else None
+
+
+def _no_progress(file: Path | None) -> click.BadParameter:
+    return click.BadParameter(f"{file}: no progress of verifying this book", param_hint="--resume")
 
 
 def _save(file: Path, party: Party, run: Verification) -> None:
@@ -207,26 +225,22 @@ def _telling(
     source: Source, progress: Progress | None, resume: Path | None, party: Party
 ) -> Iterator[Tell]:
     """Yields what is called between two events: it moves the bar, and saves."""
-    gc.disable()  # nothing here is a cycle, and looking for one takes a twentieth of the time
-    try:
-        with _bar(source, progress) as moved:
-            if resume is None:
-                yield moved
-                return
-            with _Saving(resume, party, moved) as saving:
-                yield saving
-    finally:
-        gc.enable()
+    with _bar(source, progress) as moved:
+        if resume is None:
+            yield moved
+            return
+        with Saving(resume, party, moved) as saving:
+            yield saving
 
 
-class _Saving:
+class Saving:
     """Saves every so often, and before the process is interrupted."""
 
     def __init__(self, file: Path, party: Party, moved: Tell) -> None:
         self._file, self._party, self._moved = file, party, moved
         self._last, self._stopped = time.monotonic(), False
 
-    def __enter__(self) -> "_Saving":
+    def __enter__(self) -> "Saving":
         self._were = {each: signal.signal(each, self._stop) for each in STOPS}
         return self
 
@@ -262,7 +276,15 @@ def _bar(source: Source, progress: Progress | None) -> Iterator[Tell]:
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         done = progress.position if progress else 0
         task = bar.add_task("", total=source.head().position, completed=done)
-        yield lambda run: bar.update(task, completed=run.position)
+        drawn = 0.0
+
+        def moved(run: Verification) -> None:
+            nonlocal drawn
+            if time.monotonic() - drawn > DRAW_EVERY_S:
+                drawn = time.monotonic()
+                bar.update(task, completed=run.position)
+
+        yield moved
 
 
 class _Rate(ProgressColumn):

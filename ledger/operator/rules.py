@@ -128,6 +128,7 @@ class OperatorRules:
         known = self._rounds.get(key)
         if known or version != 1:
             follow(version, known.version if known else 0, stream)
+            raise Violation("opens a round that is open")
         provider, round_, user, currency = event.provider, event.round, event.user, event.currency
         if stream != f"round/{provider}/{round_}" or "%" in stream or stream.count("/") != 2:
             hold(stream == name("round", provider, round_), "is of another round")
@@ -400,6 +401,7 @@ class OperatorRules:
             yield (opened, status, staked, won, reversed_)
 
     def saved(self) -> bytes:
+        self.rest()
         return msgspec.msgpack.encode(
             _Saved(
                 self._purses,

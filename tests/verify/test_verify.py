@@ -1,0 +1,818 @@
+import json
+import os
+import pty
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.merkle import Tree
+from ledger.operator import events as ours
+from ledger.operator.book import MAPPER
+from ledger.operator.rules import OperatorRules
+from ledger.projection import Row
+from ledger.provider import events as theirs
+from ledger.provider.book import MAPPER as THEIR_MAPPER
+from ledger.provider.rules import ProviderRules
+from ledger.store.chain import link
+from ledger.verify import BATCH, Finding, Progress, Side, Verification, _extend, _linked, _Topics
+from ledger.verify_rules import Digest, Shelf, Total
+from ledger.verify_seals import Seals
+from scripts import verify as command
+from tests import controls
+from tests.http import wire
+from tests.http.server import serving
+from tests.provider import examples
+from tests.verify import books
+from tests.verify.books import SIGNER, chained, rows_of, run, verdict_of
+
+ROOT = wire.ROOT
+OPERATOR = Side(MAPPER, OperatorRules)
+PROVIDER = Side(THEIR_MAPPER, ProviderRules)
+
+
+# books that hold
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_a_book_records_holds(store_url: str, seed: int) -> None:
+    choose = random.Random(seed)
+    with closing(controls.new_book(store_url, house=choose.choice(books.HOUSES))) as book:
+        books.at_random(book, choose, 150)
+        books.seal(book)
+        books.at_random(book, choose, 50)
+        verdict = verdict_of(book.store, key=SIGNER.key)
+        assert verdict.finding is None
+        assert (verdict.events, verdict.head) == (
+            book.store.head().position,
+            book.store.head().hash.hex(),
+        )
+        assert (verdict.seals, verdict.keys_checked, verdict.tables_checked) == (1, True, True)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_a_providers_book_records_holds(store_url: str, seed: int) -> None:
+    choose, clock = random.Random(seed), examples.Clock()
+    with closing(examples.new_book(store_url, now=clock)) as book:
+        books.theirs_at_random(book, clock, choose, 300)
+        books.seal(book)
+        verdict = verdict_of(book.store, "provider", key=SIGNER.key)
+        assert verdict.finding is None
+        assert (verdict.events, verdict.seals) == (book.store.head().position, 1)
+
+
+def test_an_empty_book_holds(store_url: str) -> None:
+    with closing(controls.new_book(store_url)) as book:
+        verdict = verdict_of(book.store)
+        assert verdict.holds
+        assert (verdict.events, verdict.seals, verdict.head) == (0, 0, "00" * 32)
+
+
+def test_every_type_of_event_has_its_rules() -> None:
+    assert set(OperatorRules(Digest()).checks) == {cls.__name__ for cls in ours.TYPES}
+    assert set(ProviderRules(Digest()).checks) == {cls.__name__ for cls in theirs.TYPES}
+
+
+def test_keys_that_were_handed_over_are_trusted_from_the_first(store_url: str) -> None:
+    with closing(controls.new_book(store_url)) as book:
+        controls.fund(book)
+        books.seal(book, next_key=books.OTHER_SIGNER.key)
+        book.submit(controls.place_bet())
+        books.seal(book, books.OTHER_SIGNER)
+        assert verdict_of(book.store, key=SIGNER.key).holds
+        finding = verdict_of(book.store, key=books.OTHER_SIGNER.key).finding
+        assert finding
+        assert (finding.kind, finding.position) == ("seal", 2)
+
+
+def test_a_key_that_nobody_handed_over_to_is_not_trusted(store_url: str) -> None:
+    with closing(controls.new_book(store_url)) as book:
+        controls.fund(book)
+        books.seal(book)
+        book.submit(controls.place_bet())
+        books.seal(book, books.OTHER_SIGNER)
+        assert verdict_of(book.store).holds
+        finding = verdict_of(book.store, key=SIGNER.key).finding
+        assert finding
+        assert (finding.kind, finding.position) == ("seal", 4)
+
+
+# rules that one who knows the chain would break
+
+
+@pytest.fixture(scope="module")
+def bet_on() -> list[Row]:
+    with closing(controls.new_book("memory://")) as book:
+        controls.fund(book, amount="100.00")
+        book.submit(controls.place_bet(amount="10.00"))
+        return rows_of(book.store)
+
+
+def said(topic: str, **fields: Any) -> tuple[str, dict[str, Any]]:
+    """Returns topic and body of a forged event; what is not named is what an honest one would say."""
+    whose = {"recorded_at": "2026-11-21T09:44:00.000000Z", "user": "123456", "currency": "USD"}
+    place = {"provider": controls.PROVIDER, "round": controls.ROUND}
+    return topic, {**whose, **place, "said": {"uuid": "u"}, **fields}
+
+
+def moved(topic: str, before: int, after: int, **fields: Any) -> tuple[str, dict[str, Any]]:
+    named = {"reference": "r1", "transaction_id": "t", "scale": 2, "wallet_version": 3}
+    cash = {"cash_before": before, "cash_after": after, "amount": abs(after - before)}
+    return said(topic, **{**named, **cash, "game": controls.GAME, **fields})
+
+
+Forged = tuple[str, dict[str, Any]]
+STREAM = f"round/{controls.PROVIDER}/{controls.ROUND}"
+
+
+def with_more(rows: Sequence[Row], forged: Sequence[Forged], stream: str = STREAM) -> list[Row]:
+    version = sum(row[1] == stream for row in rows)
+    more = [
+        (0, stream, version + number, topic, msgspec.json.encode(body), b"")
+        for number, (topic, body) in enumerate(forged, 1)
+    ]
+    return chained([*rows, *more])
+
+
+def finding_of(rows: Sequence[Row], side: Side = OPERATOR) -> Finding | None:
+    return Verification(books.reading(rows), side, Seals(lambda: (), [], [])).run().finding
+
+
+BACK = {"by": "cancel", "reference": controls.REFERENCE, "amount": 1000}
+REVERSED = moved("BetCancelled", 9000, 10000, **BACK, wallet_version=4)
+RESULT = moved("ResultRecorded", 9000, 9500, kind="result", wallet_version=4)
+CAMPAIGN = {"campaign": "c", "campaign_type": "R"}
+CANCELLED, ENDED = said("RoundCancelled"), said("RoundEnded", transaction_id="e")
+
+
+@pytest.mark.parametrize(
+    ("forged", "kind", "why"),
+    [
+        ([moved("BetPlaced", 9000, 8900, wallet_version=4)], None, ""),
+        ([REVERSED, CANCELLED], None, ""),
+        ([RESULT], None, ""),
+        ([moved("BetPlaced", 9000, 8900, wallet_version=5)], "removed", "version 4 of the wallet"),
+        ([moved("BetPlaced", 9000, 8900, wallet_version=3)], "inserted", "version 3 of the wallet"),
+        ([moved("BetPlaced", 9001, 8901, wallet_version=4)], "invariant", "finds 9001"),
+        (
+            [moved("BetPlaced", 9000, 8901, wallet_version=4, amount=100)],
+            "invariant",
+            "leaves 8901",
+        ),
+        ([moved("BetPlaced", 9000, -1, wallet_version=4)], "invariant", "leaves -1"),
+        (
+            [moved("BetPlaced", 9000, 9100, wallet_version=4, amount=-100)],
+            "invariant",
+            "moves -100",
+        ),
+        ([moved("BetPlaced", 9000, 8900, wallet_version=4, scale=3)], "invariant", "3 decimals"),
+        (
+            [moved("BetPlaced", 9000, 8900, wallet_version=4, user="9")],
+            "invariant",
+            "another player",
+        ),
+        (
+            [moved("BetPlaced", 9000, 8900, wallet_version=4, currency="EUR")],
+            "invariant",
+            "currency",
+        ),
+        (
+            [moved("BetPlaced", 9000, 8900, wallet_version=4, round="9")],
+            "invariant",
+            "another round",
+        ),
+        (
+            [moved("BetPlaced", 9000, 8900, wallet_version=4, provider="P")],
+            "invariant",
+            "another round",
+        ),
+        (
+            [moved("BetPlaced", 9000, 8900, wallet_version=4, reference=controls.REFERENCE)],
+            "invariant",
+            "places a bet again",
+        ),
+        (
+            [REVERSED, moved("BetCancelled", 10000, 11000, **BACK, wallet_version=5)],
+            "invariant",
+            "already",
+        ),
+        (
+            [moved("BetCancelled", 9000, 9999, **{**BACK, "amount": 999}, wallet_version=4)],
+            "invariant",
+            "for a stake of 1000",
+        ),
+        (
+            [moved("BetCancelled", 9000, 10000, **{**BACK, "reference": "x"}, wallet_version=4)],
+            "invariant",
+            "never placed",
+        ),
+        (
+            [moved("BetCancelled", 9000, 10500, **{**BACK, "win": -500}, wallet_version=4)],
+            "invariant",
+            "takes -500 of the win",
+        ),
+        (
+            [moved("BetRefunded", 9000, 10000, **BACK, wallet_version=4)],
+            "invariant",
+            "no reversal by",
+        ),
+        (
+            [REVERSED, moved("ResultRecorded", 10000, 10500, kind="result", wallet_version=5)],
+            "invariant",
+            "without an open bet",
+        ),
+        ([CANCELLED], "invariant", "with an open bet"),
+        ([REVERSED, CANCELLED, CANCELLED], "invariant", "is cancelled"),
+        (
+            [REVERSED, CANCELLED, moved("BetPlaced", 10000, 9900, wallet_version=5)],
+            "invariant",
+            "is over",
+        ),
+        ([ENDED, moved("BetPlaced", 9000, 8900, wallet_version=4)], "invariant", "is over"),
+        ([ENDED, ENDED], "invariant", "has ended"),
+        ([said("BetRefused", reference="x", amount=8999, cash=9000)], "invariant", "cash enough"),
+        ([said("BetRefused", reference="x", amount=9999, cash=9001)], "invariant", "quotes 9001"),
+        ([said("LateBetRefused", reference="x")], "invariant", "without a tombstone"),
+        (
+            [said("RoundOpened", game="g")],
+            "invariant",
+            "opens a round that is open",
+        ),
+        (
+            [RESULT, moved("ResultRecorded", 9500, 9600, kind="result", wallet_version=5)],
+            "invariant",
+            "again",
+        ),
+        ([RESULT, moved("ResultRecorded", 9500, 9600, kind="bonus", wallet_version=5)], None, ""),
+    ],
+)
+def test_a_forged_event_breaks_a_rule(
+    bet_on: list[Row], forged: list[Forged], kind: str | None, why: str
+) -> None:
+    rows = with_more(bet_on, forged)
+    finding = finding_of(rows)
+    if kind is None:
+        assert finding is None
+        return
+    assert finding
+    assert (finding.kind, finding.position) == (kind, len(rows))
+    assert why in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("stream", "forged", "why"),
+    [
+        ("wallet/123456/EUR", moved("DepositMade", 9000, 9001, wallet_version=4), "another wallet"),
+        (
+            "promo/x",
+            moved("PromoPaid", 9000, 9001, wallet_version=4, **CAMPAIGN),
+            "another promotion",
+        ),
+        ("session/x", said("SessionExpired", session="s"), "another session"),
+        ("round/x/y", moved("BetPlaced", 9000, 8999, wallet_version=4), "version 1 of round/x/y"),
+        ("round/x/y", said("RoundOpened", game="g"), "another round"),
+        ("wallet/9/USD", moved("DepositMade", 0, 1, user="9", wallet_version=1), "is not open"),
+        ("wallet/123456/USD", said("WalletUnfrozen", scale=2, wallet_version=4), "is not frozen"),
+        ("wallet/123456/USD", said("WalletOpened", scale=2, wallet_version=4), "that is open"),
+        ("wallet/9/USD", said("WalletOpened", user="9", scale=99, wallet_version=1), "99 decimals"),
+    ],
+)
+def test_a_forged_event_in_a_stream_of_its_own_breaks_a_rule(
+    bet_on: list[Row], stream: str, forged: Forged, why: str
+) -> None:
+    finding = finding_of(with_more(bet_on, [forged], stream))
+    assert finding
+    assert finding.position == len(bet_on) + 1
+    assert why in finding.detail
+
+
+def test_a_bet_from_a_frozen_wallet_breaks_a_rule(bet_on: list[Row]) -> None:
+    frozen = with_more(
+        bet_on, [said("WalletFrozen", scale=2, wallet_version=4)], "wallet/123456/USD"
+    )
+    finding = finding_of(with_more(frozen, [moved("BetPlaced", 9000, 8999, wallet_version=5)]))
+    assert finding
+    assert "frozen" in finding.detail
+
+
+def test_a_reference_that_is_taken_twice_is_found_before_what_comes_later(
+    bet_on: list[Row],
+) -> None:
+    twice = moved("PromoPaid", 9000, 9001, wallet_version=4, **CAMPAIGN)
+    once = with_more(bet_on, [twice], "promo/LuckyMonaco/r1")
+    assert finding_of(once) is None
+    deposit = moved("DepositMade", 9001, 9002, wallet_version=5, reference=f"{controls.PLAYER}-USD")
+    rows = with_more(once, [deposit], "wallet/123456/USD")
+    broken = with_more(rows, [CANCELLED])
+    for made in (rows, broken):
+        finding = finding_of(made)
+        assert finding
+        assert (finding.kind, finding.position) == ("invariant", len(rows))
+        assert "takes the deposit reference" in finding.detail
+
+
+def test_no_sum_is_too_large_to_be_checked(bet_on: list[Row]) -> None:
+    huge, forged, version = 10**18, [], 4
+    rows = with_more(
+        bet_on,
+        [moved("DepositMade", 9000, 9000 + huge, wallet_version=version)],
+        "wallet/123456/USD",
+    )
+    for number in range(30):
+        version += 2
+        of = {"reference": f"b{number}", "wallet_version": version - 1}
+        forged.append(moved("BetPlaced", 9000 + huge, 9000, **of))
+        of = {"reference": f"b{number}", "wallet_version": version, "kind": "result"}
+        forged.append(moved("ResultRecorded", 9000, 9000 + huge, **of))
+    finding = finding_of(with_more(rows, forged))
+    assert finding
+    assert finding.kind == "invariant"
+    assert "more than" in finding.detail
+
+
+# a provider's rules
+
+
+@pytest.fixture(scope="module")
+def refunded() -> list[Row]:
+    with closing(examples.new_book("memory://", now=examples.Clock())) as book:
+        examples.accepted_bet(book)
+        book.submit(examples.cancel_round())
+        examples.answer(book, examples.LM, "refund", controls.REFERENCE)
+        return rows_of(book.store)
+
+
+@pytest.fixture(scope="module")
+def accepted() -> list[Row]:
+    with closing(examples.new_book("memory://", now=examples.Clock())) as book:
+        examples.accepted_bet(book)
+        return rows_of(book.store)
+
+
+ROUND_STREAM = f"round/{examples.LM}/{controls.ROUND}"
+BET_STREAM = f"delivery/{examples.LM}/bet/{controls.REFERENCE}"
+STAKE = 10001
+
+
+def told(topic: str, **fields: Any) -> Forged:
+    named = {"operator": examples.LM, "round": controls.ROUND, "reference": controls.REFERENCE}
+    of = {"recorded_at": "2026-11-21T12:00:00.000000Z", "call": {"path": "p", "body": "b"}}
+    return topic, {**of, **named, **fields}
+
+
+@pytest.mark.parametrize(
+    ("forged", "why"),
+    [
+        (told("RefundConfirmed", amount=STAKE), "refunded, not refunding"),
+        (told("CancelConfirmed", amount=STAKE), "refunded, not given-up"),
+        (told("RefundRequested", amount=STAKE, by="operator"), "refunded, not accepted"),
+        (told("CancelRequested"), "refunded, not given-up"),
+        (told("BetAccepted", amount=STAKE), "refunded, not requested"),
+        (told("RoundCancelled"), "or again"),
+        (told("RoundCompleted"), "without an outcome"),
+        (told("BetRequested", reference="n", amount=1, session="s"), "that is Cancelled"),
+        (told("ResultConfirmed", reference="n", amount=1), "never given"),
+        (told("ResultRequested", reference="n", amount=1), "that is over"),
+        (told("EndConfirmed"), "nobody asked"),
+        (told("RoundEnded"), "that is over"),
+        (told("CancellationRequested", by="operator"), "or again"),
+        (told("DeliveryParked", kind="refund"), "is settled"),
+        (told("DeliveryParked", kind="result"), "nobody asked"),
+        (told("BetGivenUp", reference="n"), "never placed"),
+        (told("RoundCancelled", round="n"), "another round"),
+    ],
+)
+def test_a_forged_event_breaks_a_providers_rule(
+    refunded: list[Row], forged: Forged, why: str
+) -> None:
+    assert finding_of(refunded, PROVIDER) is None
+    rows = with_more(refunded, [forged], ROUND_STREAM)
+    finding = finding_of(rows, PROVIDER)
+    assert finding
+    assert finding.position == len(rows)
+    assert why in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("forged", "why"),
+    [
+        (told("RefundConfirmed", amount=STAKE), "accepted, not refunding"),
+        (told("RefundRequested", amount=STAKE + 1, by="game"), f"it was {STAKE}"),
+        (told("RoundCancelled"), "not every bet"),
+        (told("BetRequested", amount=1, session="s"), "again"),
+    ],
+)
+def test_money_goes_back_once_and_in_full(accepted: list[Row], forged: Forged, why: str) -> None:
+    finding = finding_of(with_more(accepted, [forged], ROUND_STREAM), PROVIDER)
+    assert finding
+    assert finding.kind == "invariant"
+    assert why in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("attempt", "topic", "kind"),
+    [
+        (2, "SendStarted", "invariant"),
+        (1, "SendStarted", "invariant"),
+        (9, "SendEnded", "invariant"),
+    ],
+)
+def test_nothing_is_sent_once_a_delivery_is_settled(
+    accepted: list[Row], attempt: int, topic: str, kind: str
+) -> None:
+    of = {"kind": "bet", "attempt": attempt, "worker": "w", "until": "u", "outcome": "timeout"}
+    rows = with_more(accepted, [told(topic, **of)], BET_STREAM)
+    finding = finding_of(rows, PROVIDER)
+    assert finding
+    assert (finding.kind, finding.position) == (kind, len(rows))
+
+
+@pytest.mark.parametrize(("attempt", "kind"), [(3, "removed"), (1, "inserted"), (2, None)])
+def test_sends_are_counted_one_by_one(attempt: int, kind: str | None) -> None:
+    with closing(examples.new_book("memory://", now=examples.Clock())) as book:
+        book.submit(examples.place_bet())
+        book.submit(examples.start_send("bet", controls.REFERENCE))
+        rows = rows_of(book.store)
+    of = {"kind": "bet", "attempt": attempt, "worker": "w", "until": "u"}
+    finding = finding_of(with_more(rows, [told("SendStarted", **of)], BET_STREAM), PROVIDER)
+    assert (finding.kind if finding else None) == kind
+
+
+# what it is made of
+
+
+@given(st.lists(st.integers(0, 40), max_size=6))
+def test_a_tree_that_grows_by_many_is_the_tree_that_grows_by_one(sizes: list[int]) -> None:
+    many, one = Tree(), Tree()
+    for number, size in enumerate(sizes):
+        leaves = [bytes([number, place]) for place in range(size)]
+        _extend(many, leaves)
+        for leaf in leaves:
+            one.append(leaf)
+        assert (many.size, many.peaks, many.root) == (one.size, one.peaks, one.root)
+
+
+TEXTS = st.text(st.characters(codec="utf-8"))
+
+
+@given(st.lists(st.tuples(TEXTS, st.integers(-5, 99), TEXTS, st.binary(), st.binary())))
+def test_what_is_linked_together_is_what_is_linked_one_by_one(events: list[Any]) -> None:
+    rows = [(0, *event) for event in events]
+    before = [b"before", *(row[-1] for row in rows)]
+    assert _linked(rows, before, _Topics()) == [
+        link(previous, *row[1:5]) for previous, row in zip(before, rows, strict=False)
+    ]
+
+
+ROWS = st.lists(st.tuples(TEXTS, st.integers(-(2**63), 2**63 - 1), st.none() | TEXTS), unique=True)
+
+
+@pytest.mark.parametrize("digest", [Digest(), Digest.lasting()], ids=["quick", "lasting"])
+def test_a_total_depends_on_every_row_and_on_no_order(digest: Digest) -> None:
+    @given(ROWS, st.randoms())
+    def holds(rows: list[Row], choose: random.Random) -> None:
+        total = Total().over(map(digest.row, rows))
+        other = rows.copy()
+        choose.shuffle(other)
+        assert Total().over(map(digest.row, other)) == total
+        if rows:
+            assert Total().over(map(digest.row, rows[1:])) != total
+
+    holds()
+
+
+def test_a_lasting_digest_is_the_same_for_another_process_and_no_other() -> None:
+    one = Digest.lasting()
+    assert Digest(one.secret).row(("a", 1)) == one.row(("a", 1))
+    assert Digest.lasting().row(("a", 1)) != one.row(("a", 1))
+
+
+class Cup(msgspec.Struct, array_like=True):
+    coins: int
+
+
+def test_what_rests_on_a_shelf_comes_back_as_it_was_left() -> None:
+    shelf = Shelf(Cup)
+    shelf.put(1, Cup(1))
+    shelf.put(2, Cup(2))
+    for _ in range(3):
+        shelf.rest()
+    found = shelf.get(1)
+    assert found
+    found.coins = 7
+    shelf.rest()
+    assert shelf.get(1) is found
+    assert shelf.get(3) is None
+    assert sorted(cup.coins for cup in shelf.states()) == [2, 7]
+    again = Shelf(Cup, shelf.packed())
+    assert again.get(1) == Cup(7)
+
+
+# going on
+
+
+@contextmanager
+def grown(store_url: str, seed: int = 5) -> Any:
+    with closing(controls.new_book(store_url)) as book:
+        choose = random.Random(seed)
+        while book.store.head().position < 3 * BATCH:
+            books.at_random(book, choose, 200)
+            if choose.random() < 0.5:
+                books.seal(book)
+        yield book
+
+
+def halted(book: Any, at: int, **how: Any) -> Progress:
+    saved: list[Progress] = []
+
+    def tell(run: Verification) -> None:
+        if run.position >= at and not saved:
+            saved.append(
+                msgspec.msgpack.decode(msgspec.msgpack.encode(run.progress()), type=Progress)
+            )
+
+    verdict_of(book.store, lasting=True, tell=tell, **how)
+    return saved[0]
+
+
+def test_a_verification_that_was_interrupted_goes_on_to_the_same_verdict(store_url: str) -> None:
+    with grown(store_url) as book:
+        whole = verdict_of(book.store, key=SIGNER.key)
+        assert whole.holds
+        for at in (1, BATCH, 2 * BATCH):
+            progress = halted(book, at, key=SIGNER.key)
+            rest = verdict_of(book.store, key=SIGNER.key, progress=progress, lasting=True)
+            assert rest == msgspec.structs.replace(whole, before=progress.position)
+
+
+def test_a_providers_book_can_be_gone_on_with_too(store_url: str) -> None:
+    choose, clock = random.Random(1), examples.Clock()
+    with closing(examples.new_book(store_url, now=clock)) as book:
+        while book.store.head().position < 2 * BATCH:
+            books.theirs_at_random(book, clock, choose, 100)
+        saved: list[Progress] = []
+
+        def tell(run: Verification) -> None:
+            saved.append(run.progress())
+
+        whole = verdict_of(book.store, "provider", lasting=True, tell=tell)
+        assert whole.holds
+        rest = verdict_of(book.store, "provider", progress=saved[0], lasting=True)
+        assert rest == msgspec.structs.replace(whole, before=saved[0].position)
+
+
+def test_what_comes_after_is_judged_by_what_came_before(bet_on: list[Row]) -> None:
+    saved: list[Progress] = []
+    seals = Seals(lambda: (), [], [])
+    first = Verification(
+        books.reading(bet_on),
+        OPERATOR,
+        seals,
+        lasting=True,
+        tell=lambda run: saved.append(run.progress()),
+    )
+    assert first.run().holds
+    twice = moved("DepositMade", 9000, 9001, wallet_version=4, reference=f"{controls.PLAYER}-USD")
+    rows = with_more(bet_on, [twice], "wallet/123456/USD")
+    verdict = Verification(
+        books.reading(rows), OPERATOR, seals, progress=saved[0], lasting=True
+    ).run()
+    assert verdict.finding
+    assert verdict.finding.position == len(rows)
+    assert "takes the deposit reference" in verdict.finding.detail
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [(lambda rows: rows[:-2], "cut-tail"), (lambda rows: chained(rows[1:]), "cut-tail")],
+)
+def test_a_book_that_is_not_the_one_verified_before_is_told(
+    bet_on: list[Row], change: Callable[[list[Row]], list[Row]], kind: str
+) -> None:
+    saved: list[Progress] = []
+    seals = Seals(lambda: (), [], [])
+    tell = lambda run: saved.append(run.progress())  # noqa: E731
+    assert Verification(books.reading(bet_on), OPERATOR, seals, lasting=True, tell=tell).run().holds
+    verdict = Verification(
+        books.reading(change(bet_on)), OPERATOR, seals, progress=saved[0], lasting=True
+    ).run()
+    assert verdict.finding
+    assert verdict.finding.kind == kind
+
+
+def test_another_event_where_one_was_verified_before_is_told(bet_on: list[Row]) -> None:
+    saved: list[Progress] = []
+    seals = Seals(lambda: (), [], [])
+    tell = lambda run: saved.append(run.progress())  # noqa: E731
+    assert Verification(books.reading(bet_on), OPERATOR, seals, lasting=True, tell=tell).run().holds
+    other = chained([*bet_on[:-1], (*bet_on[-1][:4], bet_on[-1][4] + b" ", b"")])
+    verdict = Verification(
+        books.reading(other), OPERATOR, seals, progress=saved[0], lasting=True
+    ).run()
+    assert verdict.finding
+    assert (verdict.finding.kind, verdict.finding.position) == ("rewritten", len(bet_on))
+
+
+def test_what_is_measured_is_printed_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    code = "from scripts.bench_verify import bench_verify; bench_verify()"
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            code,
+            "--events",
+            "3000",
+            "--runs",
+            "1",
+            "--json",
+            "--folder",
+            tmp_path,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert set(found) == {"events", "runs", "machine", "verify", "rebuild"}
+    for way in ("verify", "rebuild"):
+        assert set(found[way]) == {"events_per_s", "events_per_cpu_s", "peak_mb"}
+        assert found[way]["events_per_s"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+# the command
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "book.db"
+    with closing(controls.new_book(f"sqlite:///{path}")) as book:
+        books.everything(book)
+    return path
+
+
+def test_the_command_prints_one_line_and_exits_0_where_all_holds(path: Path) -> None:
+    ran = run(path, "--key", SIGNER.key)
+    assert ran.exit_code == 0
+    line = ran.output.splitlines()
+    assert len(line) == 1
+    assert line[0].startswith("61 events, 2 seals: all hold; head ")
+    assert "keys not checked" in run(f"sqlite:///{path}").output
+    told = json.loads(run(path, "--json").output)
+    assert (told["holds"], told["events"], told["seals"], told["finding"]) == (True, 61, 2, None)
+
+
+def test_a_verification_changes_no_byte_of_the_book(path: Path) -> None:
+    before = path.read_bytes()
+    assert run(path).exit_code == 0
+    assert path.read_bytes() == before
+
+
+def test_a_seals_file_is_checked_too(path: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    kept.write_bytes(books.seals_in(path))
+    assert run(path, "--seals", kept).exit_code == 0
+    kept.write_bytes(kept.read_bytes() + b"no seal\n")
+    ran = run(path, "--seals", kept)
+    assert ran.exit_code == 1
+    assert "line 3 of the seals that were kept cannot be read" in ran.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("nowhere.db",),
+        ("memory://",),
+        ("PATH", "--key", "zz"),
+        ("PATH", "--key", "00"),
+        ("PATH", "--seals", "nowhere.jsonl"),
+        ("PATH", "--resume", "PATH"),
+        ("http://127.0.0.1:9",),
+        ("PATH", "--other"),
+    ],
+)
+def test_a_wrong_use_exits_2(path: Path, arguments: tuple[str, ...]) -> None:
+    code = (
+        "import sys; import scripts.cli as c; from scripts.verify import verify;"
+        "c.roundbook.add_command(verify); sys.argv = ['roundbook', 'verify', *sys.argv[1:]]; c.main()"
+    )
+    given = [str(path) if each == "PATH" else each for each in arguments]
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *given], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_what_was_verified_before_is_said_and_only_the_rest_is_read(
+    path: Path, tmp_path: Path
+) -> None:
+    progress = tmp_path / "progress"
+    assert "before" not in run(path, "--resume", progress).output
+    with closing(controls.new_book(f"sqlite:///{path}")) as book:
+        book.submit(controls.deposit(reference="later"))
+    ran = run(path, "--resume", progress)
+    assert ran.exit_code == 0
+    assert ran.output.startswith("62 events, 2 seals: all hold")
+    assert "the first 61 were verified before" in ran.output
+    with books.behind_its_back(path) as connection:
+        connection.execute("update stored_events set state = state || ' ' where position = 30")
+    assert run(path, "--resume", progress).exit_code == 0
+    assert run(path).exit_code == 1
+
+
+def test_other_keys_and_seals_are_a_reason_to_begin_again(path: Path, tmp_path: Path) -> None:
+    progress, kept = tmp_path / "progress", tmp_path / "kept.jsonl"
+    kept.write_bytes(books.seals_in(path))
+    for more in ((), ("--key", SIGNER.key), ("--key", SIGNER.key, "--seals", kept)):
+        assert "verified before" not in run(path, "--resume", progress, *more).output
+        assert "verified before" in run(path, "--resume", progress, *more).output
+
+
+def test_what_was_verified_of_another_partys_book_is_refused(path: Path, tmp_path: Path) -> None:
+    progress, other = tmp_path / "progress", tmp_path / "provider.db"
+    with closing(examples.new_book(f"sqlite:///{other}", now=examples.Clock())) as book:
+        book.submit(examples.place_bet())
+    assert run(other, "--resume", progress).output.startswith("2 events, 0 seals: all hold")
+    ran = run(path, "--resume", progress)
+    assert ran.exit_code == 2
+    assert "no progress of verifying this book" in ran.output
+
+
+def test_a_progress_file_that_was_damaged_is_refused(path: Path, tmp_path: Path) -> None:
+    progress = tmp_path / "progress"
+    assert run(path, "--resume", progress).exit_code == 0
+    whole = progress.read_bytes()
+    for body in (
+        b"",
+        b"{}",
+        whole[:-1],
+        whole[: len(whole) // 2],
+        whole.replace(b"USD", b"\xff\xff\xff"),
+    ):
+        progress.write_bytes(body)
+        ran = run(path, "--resume", progress)
+        assert ran.exit_code == 2
+        assert "no progress of verifying this book" in ran.output
+
+
+def test_an_interrupted_command_saves_first(path: Path, tmp_path: Path) -> None:
+    progress = tmp_path / "progress"
+    with closing(controls.new_book(f"sqlite:///{path}")) as book:
+
+        def interrupted(run: Verification) -> None:
+            with command.Saving(progress, "operator", lambda _: None) as saving:
+                os.kill(os.getpid(), signal.SIGTERM)
+                saving(run)
+
+        with pytest.raises(SystemExit, match="130"):
+            verdict_of(book.store, lasting=True, tell=interrupted)
+    assert "verified before" in run(path, "--resume", progress).output
+
+
+def test_a_bar_is_drawn_where_somebody_looks(path: Path) -> None:
+    leader, follower = pty.openpty()
+    ran = subprocess.run(
+        [sys.executable, "-c", "from scripts.verify import verify; verify()", str(path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        timeout=60,
+    )
+    os.close(follower)
+    assert ran.returncode == 0
+    assert len(ran.stdout.splitlines()) == 1
+    assert b"events/s" in os.read(leader, 10_000)
+    os.close(leader)
+
+
+def test_a_book_is_verified_over_http(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        server.fund(wire.PLAYER)
+        bet = wire.BY_NAME["/V4", "bet"]
+        with server.connect() as connection:
+            assert connection.call(bet.path, bet.body).code == 0
+        url = f"http://127.0.0.1:{server.port}"
+        ran = run(url, "--token", wire.AUDITOR)
+        assert ran.output.startswith("4 events, 0 seals: all hold; head ")
+        assert ran.output.rstrip().endswith("tables not at hand")
+        assert ran.exit_code == 0
+
+
+def test_unknown_topics_are_no_events(bet_on: list[Row]) -> None:
+    finding = finding_of(chained([*bet_on, (0, "x", 1, "Miracle", b"{}", b"")]))
+    assert finding
+    assert (finding.kind, finding.position) == ("unreadable", len(bet_on) + 1)
