@@ -17,7 +17,7 @@ from ledger.projection import Row
 from ledger.rebuild import Difference
 from ledger.seal import Seal
 from ledger.store.chain import GENESIS, link
-from ledger.verify_breaks import Around, Finding, Kind, diagnose
+from ledger.verify_breaks import Around, Finding, Kind, diagnose, odd
 from ledger.verify_rules import Digest, Missing, Repeated, Rules, Total, Violation
 from ledger.verify_seals import Sealed, Seals
 
@@ -27,6 +27,9 @@ BATCH = 256
 REST_EVERY = 1024
 NEXT_SEALS = 64
 SHOWN = 3
+
+NOT_WRITTEN_BY_A_BOOK = (AttributeError, TypeError, UnicodeError)
+"""What reading a row comes to whose columns are of other types, or no UTF-8."""
 
 
 class Readable(NamedTuple):
@@ -200,12 +203,8 @@ class Verification:
         """Returns how many of the rows stand in their place in the chain."""
         first = self.position + 1
         try:
-            linked = _linked(some, [self._hash, *hashes], self._named)
-        except (
-            AttributeError,
-            TypeError,
-            UnicodeError,
-        ):  # a column holds what no book writes there
+            linked = _links(some, [self._hash, *hashes], self._named)
+        except NOT_WRITTEN_BY_A_BOOK:
             linked = []
         if linked == hashes and [row[0] for row in some] == [*range(first, first + len(some))]:
             return len(some)
@@ -216,7 +215,7 @@ class Verification:
         for number, (position, stream, version, topic, state, hashed) in enumerate(some):
             try:
                 right = link(previous, stream, version, topic, state)
-            except (TypeError, UnicodeError):
+            except NOT_WRITTEN_BY_A_BOOK:
                 return number
             if position != self.position + 1 + number or hashed != right:
                 return number
@@ -235,6 +234,12 @@ class Verification:
         except (Violation, Unreadable) as error:
             self.position = row[0] - 1 if row else 0
             raise _Found(_misdeed(error, self.position + 1)) from error
+        except TypeError:
+            column = odd(row) if row else ""
+            if not (row and column):
+                raise
+            self.position = row[0] - 1
+            self._fail("changed", f"its {column} is not what a book holds there", row[0])
         if hashes:
             self.position, self._hash = self.position + len(hashes), hashes[-1]
         if self._grows:
@@ -283,8 +288,7 @@ class Verification:
     def _replay(self) -> Finding | None:
         """Returns what the rules say of the events from here on, the chain aside."""
         try:
-            for place, row in enumerate(self._book.events(self.position), self.position + 1):
-                self._apply(self._rules, row, place)
+            self._follow(self._rules, self._book.events(self.position), self.position)
             self._check_end()
         except _Found as reason:
             if reason.finding.kind == "table" and all(map(_is_ahead, self._book.differences())):
@@ -294,29 +298,33 @@ class Verification:
             return None
         return None
 
-    def _apply(self, rules: Rules, row: Row, place: int) -> None:
-        _, stream, version, topic, state, _ = row
-        try:
-            event = self._side.mapper.decode(topic, state)
-            rules.checks[topic](stream, version, event)
-        except (Violation, Unreadable) as error:
-            raise _Found(_misdeed(error, place)) from error
-
     def _first(self, finding: Finding) -> Finding:
         """Returns a reference that was taken twice before what was found, else what was found."""
         self._rules.rest()
         twice = self._rules.taken_twice()
-        before = finding.position or self.position + 1
+        if not twice:
+            return finding
         rules = self._side.rules(self._digest, self._saved, twice)
-        events = self._book.events(self._start or None) if twice else ()
+        before = (finding.position or self.position + 1) - 1 - self._start
         try:
-            for place, row in enumerate(events, self._start + 1):
-                if place >= before:
-                    return finding
-                self._apply(rules, row, place)
+            events = islice(self._book.events(self._start or None), max(0, before))
+            self._follow(rules, events, self._start)
         except _Found as reason:
             return reason.finding
         return finding
+
+    def _follow(self, rules: Rules, events: Iterable[Row], position: int) -> None:
+        """Takes the events behind a position into rules' state, whatever the chain says."""
+        for place, (_, stream, version, topic, state, _) in enumerate(events, position + 1):
+            try:
+                event = self._side.mapper.decode(topic, state)
+                rules.checks[topic](stream, version, event)
+            except (Violation, Unreadable) as error:
+                raise _Found(_misdeed(error, place)) from error
+            except NOT_WRITTEN_BY_A_BOOK as error:
+                self._fail("changed", f"cannot be read: {error}", place)
+            if place % REST_EVERY == 0:
+                rules.rest()
 
     # seals
 
@@ -441,7 +449,7 @@ class _Topics(dict[str, _Named]):
 _OFTEN = range(1, 64)
 
 
-def _linked(some: list[Row], before: list[bytes], named: _Topics) -> list[bytes]:
+def _links(some: list[Row], before: list[bytes], named: _Topics) -> list[bytes]:
     """Returns the hash of each behind the one stored before it: what `link` does, in half its time."""
     return [
         sha256(b"".join((hashed, stream.encode(), named[topic][version], state))).digest()

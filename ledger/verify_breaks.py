@@ -90,9 +90,9 @@ class _Break:
         self._place, self._previous = around.place, around.previous
 
     def finding(self) -> Finding:
-        odd = _odd(self._around.row)
-        if odd:
-            return self._found("changed", f"its {odd} is not what a book holds there")
+        column = odd(self._around.row)
+        if column:
+            return self._found("changed", f"its {column} is not what a book holds there")
         self._row = Stored(*self._around.row)
         if self._row.position != self._place:
             return self._gap()
@@ -258,13 +258,13 @@ class _Break:
         """Reads what can be read."""
         try:
             for row in self._around.events(after):
-                if not _odd(row):
+                if not odd(row):
                     yield Stored(*row)
         except PersistenceError:
             return
 
 
-def _odd(row: Row) -> str:
+def odd(row: Row) -> str:
     """Returns the column that holds what no book writes there, empty for none."""
     for column, value, shape in zip(COLUMNS, row, SHAPE, strict=True):
         if not isinstance(value, shape):

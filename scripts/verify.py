@@ -100,8 +100,11 @@ def checked(
             source = stack.enter_context(open_source(where, token=token))
             party = party_of(source)
         except (msgspec.MsgspecError, PersistenceError, TypeError, UnicodeError) as error:
-            return _without_beginning(error)
-        return _verified(source, party, Seals(lines_of(source), kept, keys), resume)
+            return _unread(error, position=1)
+        try:
+            return _verified(source, party, Seals(lines_of(source), kept, keys), resume)
+        except PersistenceError as error:
+            return _unread(error, position=None)
 
 
 def _key(text: str) -> str:
@@ -169,11 +172,11 @@ def lines_of(source: Source) -> Lines:
 
 def _sealed(store: Store) -> Iterator[tuple[int, bytes]]:
     for _, position, seal in store.scan(SEALS):
-        yield position, seal.encode()
+        yield position if isinstance(position, int) else 0, seal or b""
 
 
-def _without_beginning(error: Exception) -> Verdict:
-    """Returns the verdict of a book whose first event does not even say whose book it is."""
+def _unread(error: Exception, *, position: int | None) -> Verdict:
+    """Returns the verdict of a book that does not even say whose it is, or what its seals are."""
     unreadable = isinstance(error, PersistenceError) and "UTF-8" not in str(error)
     return Verdict(
         holds=False,
@@ -185,8 +188,8 @@ def _without_beginning(error: Exception) -> Verdict:
         before=0,
         finding=Finding(
             kind="unreadable" if unreadable else "changed",
-            position=1,
-            upto=1,
+            position=position,
+            upto=position,
             detail=f"it cannot be read: {error}",
         ),
         last_good_seal=None,

@@ -6,6 +6,7 @@ Money is followed twice: by the cash that events say a wallet held, and by the a
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
 from typing import Any
@@ -39,7 +40,8 @@ ENDED, CANCELLED, DECIDED = 1, 2, 4
 OVER = ENDED | CANCELLED
 
 
-class _Purse(msgspec.Struct, array_like=True):
+@dataclass(slots=True)
+class _Purse:
     """A player's money in one currency; `version` 0 until a wallet was opened.
 
     `brought`: what came in from outside rounds, less what went out, by the amounts alone.

@@ -119,7 +119,7 @@ class Store(ApplicationRecorder):
             yield from self._scan_events(after or 0)
         elif table == SEALS:
             for number, seal in enumerate(self.seals(), 1):
-                yield number, msgspec.json.decode(seal)["position"], seal.decode()
+                yield number, msgspec.json.decode(seal)["position"], seal
         else:
             yield from self.rows(table)
 

@@ -81,7 +81,7 @@ _RECORDS = "select * from stored_events where position > ? order by position lim
 
 _SCAN = "select position, stream, version, topic, cast(state as blob), hash from stored_events"
 _NEXT = "where position > coalesce(?, -9223372036854775808) order by position limit 1"
-_SEALED = "select number, position, seal from seals order by number"
+_SEALED = "select number, position, cast(seal as blob) from seals order by number"
 
 _NO_END = 2**63 - 1
 

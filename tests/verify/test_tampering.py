@@ -177,6 +177,31 @@ def test_a_table_that_was_made_again_without_its_types_is_no_way_around(
     assert where(finding) == ("changed", 20, 20)
 
 
+@pytest.mark.parametrize("also", ["", "state = null", "version = 'x'", "topic = 5", "hash = null"])
+def test_a_number_written_as_a_text_is_not_what_a_book_writes(path: Path, also: str) -> None:
+    columns = "position integer primary key, stream, version, topic, state, hash"
+    tamper = [
+        "alter table stored_events rename to true_events",
+        f"create table stored_events ({columns})",
+        "insert into stored_events select * from true_events",
+        "update stored_events set version = cast(version as text) where position = 20",
+    ]
+    more = [f"update stored_events set {also} where position = 30"] if also else []
+    finding = found(path, without_seals(statements(*tamper, *more)))
+    assert where(finding) == ("changed", 20, 20)
+    changed = [
+        *tamper[:3],
+        "update stored_events set state = state || ' ' where position = 20",
+        *more,
+    ]
+    fresh = Path(shutil.copy(path, path.with_suffix(".fresh")))
+    with behind_its_back(fresh) as connection:
+        statements("drop table stored_events", "alter table true_events rename to stored_events")(
+            connection
+        )
+    assert where(found(fresh, without_seals(statements(*changed)))) == ("changed", 20, 20)
+
+
 def flipped(row: Row, column: int, place: int) -> Row:
     value = row[column]
     body = bytearray(value if isinstance(value, bytes) else value.encode())
@@ -196,7 +221,7 @@ def test_every_byte_of_a_book_that_is_flipped_is_found_where_it_is(
     store = open_store(f"sqlite:///{original}", IN_TRANSACTION, read_only=True)
     with closing(store):
         rows = books.rows_of(store)
-        seals = [(position, seal.encode()) for _, position, seal in store.scan(SEALS)]
+        seals = [(position, seal) for _, position, seal in store.scan(SEALS)]
     assert rows_verdict(rows, seals).holds
     for at in range(part, len(rows), 8):
         for column in (1, 3, 4, 5):
@@ -627,6 +652,20 @@ def test_what_is_no_seal_is_found(path: Path, raw: str) -> None:
     finding = found(path, statements(f"update seals set seal = '{raw}' where number = 2"))
     assert where(finding) == ("seal", 51, 51)
     assert "cannot be read" in finding.detail
+
+
+def test_a_seal_that_is_no_text_is_found(path: Path) -> None:
+    change = "update seals set seal = cast(x'ff' || seal as text) where number = 2"
+    assert where(found(path, statements(change))) == ("seal", 51, 51)
+
+
+@pytest.mark.parametrize("options", [(), ("--key", TRUSTED)])
+def test_a_table_of_seals_that_is_gone_is_found(path: Path, options: tuple[str, ...]) -> None:
+    with behind_its_back(path) as connection:
+        connection.execute("drop table seals")
+    ran = books.run(path, *options)
+    assert ran.exit_code == 1
+    assert ran.output.startswith("unreadable: ")
 
 
 def test_a_seal_with_something_added_is_not_as_it_was_made(path: Path) -> None:

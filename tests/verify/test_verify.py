@@ -23,8 +23,9 @@ from ledger.projection import Row
 from ledger.provider import events as theirs
 from ledger.provider.book import MAPPER as THEIR_MAPPER
 from ledger.provider.rules import ProviderRules
+from ledger.store import EVENTS, SEALS
 from ledger.store.chain import link
-from ledger.verify import BATCH, Finding, Progress, Side, Verification, _extend, _linked, _Topics
+from ledger.verify import BATCH, Finding, Progress, Side, Verification, _extend, _links, _Topics
 from ledger.verify_rules import Digest, Shelf, Total
 from ledger.verify_seals import Seals
 from scripts import verify as command
@@ -450,6 +451,28 @@ def test_sends_are_counted_one_by_one(attempt: int, kind: str | None) -> None:
 # what it is made of
 
 
+def test_what_is_scanned_is_what_is_stored(store_url: str) -> None:
+    with closing(controls.new_book(store_url)) as book:
+        books.everything(book)
+        store = book.store
+        records = store.records(after=0, limit=1000)
+        rows = [
+            (r.id, r.originator_id, r.originator_version, r.topic, r.state, r.hash) for r in records
+        ]
+        assert rows_of(store) == rows
+        assert list(store.scan(EVENTS, after=40)) == rows[40:]
+        assert [seal for _, _, seal in store.scan(SEALS)] == list(store.seals())
+        assert [(number, position) for number, position, _ in store.scan(SEALS)] == [
+            (1, 25),
+            (2, 51),
+        ]
+        for projection in store.projections:
+            table = projection.TABLE
+            assert sorted(store.scan(table)) == list(store.rows(table))
+        with store.snapshot():
+            assert rows_of(store) == rows
+
+
 @given(st.lists(st.integers(0, 40), max_size=6))
 def test_a_tree_that_grows_by_many_is_the_tree_that_grows_by_one(sizes: list[int]) -> None:
     many, one = Tree(), Tree()
@@ -468,7 +491,7 @@ TEXTS = st.text(st.characters(codec="utf-8"))
 def test_what_is_linked_together_is_what_is_linked_one_by_one(events: list[Any]) -> None:
     rows = [(0, *event) for event in events]
     before = [b"before", *(row[-1] for row in rows)]
-    assert _linked(rows, before, _Topics()) == [
+    assert _links(rows, before, _Topics()) == [
         link(previous, *row[1:5]) for previous, row in zip(before, rows, strict=False)
     ]
 
