@@ -243,7 +243,7 @@ class Verification:
         if hashes:
             self.position, self._hash = self.position + len(hashes), hashes[-1]
         if self._grows:
-            _extend(self._tree, hashes)
+            self._tree.extend(hashes)
         if self.position - self._rested >= REST_EVERY:
             self._rules.rest()
             self._rested = self.position
@@ -455,21 +455,3 @@ def _links(some: list[Row], before: list[bytes], named: _Topics) -> list[bytes]:
         sha256(b"".join((hashed, stream.encode(), named[topic][version], state))).digest()
         for hashed, (_, stream, version, topic, state, _) in zip(before, some, strict=False)
     ]
-
-
-def _extend(tree: Tree, hashes: list[bytes]) -> None:
-    """Adds leaves, a level of the tree at a time: `append`, without a call a leaf."""
-    level, peaks, size = [sha256(b"\0" + each).digest() for each in hashes], tree.peaks, tree.size
-    tree.size += len(hashes)
-    grown: list[bytes] = []
-    while level or size:
-        if size & 1:
-            level.insert(0, peaks.pop())
-        if len(level) & 1:
-            grown.append(level.pop())
-        pairs = iter(level)
-        level = [
-            sha256(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)
-        ]
-        size >>= 1
-    tree.peaks = grown[::-1]

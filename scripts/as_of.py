@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +12,6 @@ import msgspec
 from msgspec.structs import asdict
 from sqlite_utils import Database
 
-from ledger import moments
 from ledger.money import to_text
 from ledger.store import Record, StoreUnfit
 from projections import as_of
@@ -61,7 +59,7 @@ def balance(
     """
     if time is not None and position is not None:
         raise click.UsageError("give either --as-of or --at")
-    moment = None if time is None else _utc(time)
+    moment = None if time is None else options.utc(time, "--as-of")
     with _book(where, token, upto=position) as db:
         at = _position(db, moment, position)
         found = as_of.balance(db, user, currency, at=at)
@@ -250,22 +248,6 @@ def _position(db: Database, moment: str | None, position: int | None) -> int:
     if position is not None and position > last:
         raise click.BadParameter(f"the book ends at {last}", param_hint="--at")
     return last if position is None else position
-
-
-def _utc(said: str) -> str:
-    """Returns a time as events keep it; a date is its midnight in UTC."""
-    try:
-        moment = datetime.fromisoformat(
-            f"{said}T00:00Z" if len(said) == len("YYYY-MM-DD") else said
-        )
-        if moment.tzinfo:
-            return moments.text(moment.astimezone(UTC))
-    except (ValueError, OverflowError):
-        pass
-    raise click.BadParameter(
-        f"{said!r} is neither a date nor a time with its offset, as 2026-11-21T16:00:00Z",
-        param_hint="--as-of",
-    )
 
 
 # printing

@@ -48,8 +48,6 @@ LAYOUTS: dict[Party, Layout] = {"operator": OPERATOR, "provider": PROVIDER}
 BATCH = 10_000
 """Events a transaction."""
 
-KEY_BYTES = 32
-
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
     """What an audit file holds now. `added`: events that are new; `sealed`: the last seal's position, or 0."""
@@ -88,7 +86,7 @@ def audit_file(
 
     Example: roundbook audit-file audit.db --from roundbook.db
     """
-    trusted_keys = [_public(key) for key in keys]
+    trusted_keys = [options.public_key(key) for key in keys]
     with (
         open_source(where, token=token) as source,
         progress(where) as on_position,
@@ -99,16 +97,6 @@ def audit_file(
         except Contradiction as found:
             raise click.ClickException(f"{where}: {found}") from None
     click.echo(msgspec.json.encode(made) if as_json else _said(out, made))
-
-
-def _public(key: str) -> str:
-    try:
-        found = bytes.fromhex(key)
-    except ValueError:
-        found = b""
-    if len(found) != KEY_BYTES:
-        raise click.BadParameter("is no public key: 64 hexadecimal digits", param_hint="--key")
-    return found.hex()
 
 
 def _said(out: Path, made: Made) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import click
 from msgspec.structs import replace
 
 from api.settings import Settings, SettingsWrong, load, settle
+from ledger.moments import text
 from ledger.provider.book import Book
 from ledger.store import open_store
 from projections.provider import IN_TRANSACTION
 
+KEY_BYTES = 32
 DEFAULT_FILE = Path("roundbook.toml")
 
 config = click.option(
@@ -25,6 +28,32 @@ store = click.option("--store", help="Instead of the configured store: sqlite://
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def utc(said: str, option: str) -> str:
+    """Returns a time as events keep it; a date is its midnight in UTC. Raises BadParameter."""
+    try:
+        whole = f"{said}T00:00Z" if len(said) == len("YYYY-MM-DD") else said
+        moment = datetime.fromisoformat(whole)
+        if moment.tzinfo:
+            return text(moment.astimezone(UTC))
+    except (ValueError, OverflowError):
+        pass
+    raise click.BadParameter(
+        f"{said!r} is neither a date nor a time with its offset, as 2026-11-21T16:00:00Z",
+        param_hint=option,
+    )
+
+
+def public_key(said: str) -> str:
+    """Returns a public key as seals write it. Raises BadParameter."""
+    try:
+        key = bytes.fromhex(said)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise click.BadParameter("is no public key: 64 hexadecimal digits", param_hint="--key")
+    return key.hex()
 
 
 def provider_book(file: Path | None) -> tuple[Settings, Book]:

@@ -30,7 +30,7 @@ from projections import references
 from scripts import options
 from scripts.source import MAPPERS, Party, Source, open_source, party_of
 
-KEY_BYTES = HASH_BYTES = 32
+HASH_BYTES = 32
 KINDS = ("bet", "result", "bonus", "jackpot", "promo", "session", "deposit", "withdrawal", "end")
 
 
@@ -284,7 +284,7 @@ def check_proof(*, file: Path, key: str, as_json: bool) -> None:
     """
     try:
         proof = _read(file)
-        lines = check(proof, _public(key))
+        lines = check(proof, options.public_key(key))
     except Unproved as wrong:
         answer = msgspec.json.encode({"proved": False, "wrong": f"{wrong}"})
         click.echo(answer if as_json else f"not proved: {_plain(f'{wrong}')}")
@@ -314,16 +314,6 @@ def _answer(proof: Proof) -> dict[str, Any]:
             for event in proof.events
         ],
     }
-
-
-def _public(key: str) -> str:
-    try:
-        found = bytes.fromhex(key)
-    except ValueError:
-        found = b""
-    if len(found) != KEY_BYTES:
-        raise click.BadParameter("is no public key: 64 hexadecimal digits", param_hint="--key")
-    return found.hex()
 
 
 def _read(file: Path) -> Proof:

@@ -4,14 +4,12 @@ import csv
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 
 import click
 import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from ledger import moments
 from ledger.event import Event
 from ledger.mapper import Mapper, Unreadable
 from ledger.operator.book import MAPPER as OPERATORS
@@ -20,7 +18,7 @@ from ledger.rebuild import all_records
 from ledger.store import Record, StoreUnfit, open_store
 from projections.reconcile import Difference, OperatorUnknown, Reconciled
 from projections.reconcile import reconcile as compare
-from scripts import tables
+from scripts import options, tables
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for more than text, where a cell begins with it."""
@@ -54,7 +52,7 @@ def reconcile(
 
     Example: roundbook reconcile operator.db provider.db --since 2026-11-01 --operator acme
     """
-    after = _utc(since) if since else ""
+    after = options.utc(since, "--since") if since else ""
     with (
         Progress(console=Console(stderr=True), transient=True, disable=not _watched()) as progress,
         _events(operator_store, OPERATORS, progress, party="operator") as ours,
@@ -66,22 +64,6 @@ def reconcile(
             raise click.BadParameter(str(unknown), param_hint="--operator") from None
     _PRINTERS[form or "table"](found)
     sys.exit(1 if found.differences else 0)
-
-
-def _utc(said: str) -> str:
-    """Returns a time as events keep it; a date is its midnight in UTC."""
-    try:
-        moment = datetime.fromisoformat(
-            f"{said}T00:00Z" if len(said) == len("YYYY-MM-DD") else said
-        )
-        if moment.tzinfo:
-            return moments.text(moment.astimezone(UTC))
-    except (ValueError, OverflowError):
-        pass
-    raise click.BadParameter(
-        f"{said!r} is neither a date nor a time with its offset, as 2026-11-21T16:00:00Z",
-        param_hint="--since",
-    )
 
 
 # reading

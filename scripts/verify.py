@@ -31,7 +31,6 @@ from scripts.source import MAPPERS, TABLES, Party, Source, open_source, party_of
 
 SAVE_EVERY_S = 30.0
 DRAW_EVERY_S = 0.1
-KEY_BYTES = 32
 
 Tell = Callable[[Verification], None]
 
@@ -79,7 +78,7 @@ def verify(
 
     Example: roundbook verify roundbook.db --key 8bb02f… --seals kept.jsonl
     """
-    trusted = [_key(key) for key in keys]
+    trusted = [options.public_key(key) for key in keys]
     lines = kept.read_bytes().splitlines() if kept else []
     verdict = checked(where, token=token, keys=trusted, kept=lines, resume=resume)
     _print(verdict, as_json=as_json)
@@ -105,17 +104,6 @@ def checked(
             return _verified(source, party, Seals(lines_of(source), kept, keys), resume)
         except PersistenceError as error:
             return _unread(error, position=None)
-
-
-def _key(text: str) -> str:
-    """Returns a public key as seals write it."""
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise click.BadParameter(f"{text}: is no public key, 64 hex digits", param_hint="--key")
-    return key.hex()
 
 
 def _verified(source: Source, party: Party, seals: Seals, resume: Path | None) -> Verdict:

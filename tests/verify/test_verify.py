@@ -25,7 +25,7 @@ from ledger.provider.book import MAPPER as THEIR_MAPPER
 from ledger.provider.rules import ProviderRules
 from ledger.store import EVENTS, SEALS
 from ledger.store.chain import link
-from ledger.verify import BATCH, Finding, Progress, Side, Verification, _extend, _links, _Topics
+from ledger.verify import BATCH, Finding, Progress, Side, Verification, _links, _Topics
 from ledger.verify_rules import Digest, Shelf, Total
 from ledger.verify_seals import Seals
 from scripts import verify as command
@@ -478,7 +478,7 @@ def test_a_tree_that_grows_by_many_is_the_tree_that_grows_by_one(sizes: list[int
     many, one = Tree(), Tree()
     for number, size in enumerate(sizes):
         leaves = [bytes([number, place]) for place in range(size)]
-        _extend(many, leaves)
+        many.extend(leaves)
         for leaf in leaves:
             one.append(leaf)
         assert (many.size, many.peaks, many.root) == (one.size, one.peaks, one.root)
