@@ -73,7 +73,7 @@ def create_app(
     for name, (prefix, calls) in WALLET.items():
         app.register_blueprint(wallet(name, prefix, calls, _partners(settings, name), book))
     providers = {p.id.casefold(): p.id for p in settings.provider}
-    app.register_blueprint(admin(book, bearer(_tokens(settings)), providers))
+    app.register_blueprint(admin(book, bearer(settings.tokens()), providers))
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", DOCS))
     if settings.provider_book:
         _add_provider(app, settings, now)
@@ -155,7 +155,7 @@ def _add_provider(app: APIFlask, settings: Settings, now: Callable[[], datetime]
     app.extensions["provider_book"], app.extensions["worker"] = book, courier
     if settings.provider_book.worker:
         app.extensions["background"].append(courier)
-    tokens = {**_tokens(settings), "game": settings.provider_book.token}
+    tokens = {**settings.tokens(), "game": settings.provider_book.token}
     app.register_blueprint(games(desk, bearer(tokens)))
     for name, (prefix, calls) in PROVIDER.items():
         relations = _relations(settings, name)
@@ -163,11 +163,6 @@ def _add_provider(app: APIFlask, settings: Settings, now: Callable[[], datetime]
     app.wsgi_app = http.ToldByBody(  # type: ignore[method-assign]
         app.wsgi_app, path="/V4/CancelRound", key="secureLogin", instead="/V4/cancelround"
     )
-
-
-def _tokens(settings: Settings) -> dict[str, str]:
-    auditor = {"auditor": settings.auditor.token} if settings.auditor else {}
-    return {"admin": settings.admin.token, **auditor}
 
 
 def _check_spelling(settings: Settings, store: Store) -> None:

@@ -1,13 +1,15 @@
 """The service on one event loop, under granian's own interface (RSGI): a greenlet a request.
 
 A request that waits for its commit holds no thread, so none is handed from thread to thread; a body
-that comes slowly, or never ends, keeps nobody waiting. The application stays plain WSGI.
+that comes slowly, or never ends, keeps nobody waiting. What people and auditors read goes aside, to a
+few threads: a long look at a book holds up no bet. The application stays plain WSGI.
 """
 
 import asyncio
 import io
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -20,6 +22,11 @@ from ledger.writer import Latch, thread_latch
 
 BODY_S = 10.0
 """What a body may take to come in whole."""
+
+ASIDE = ("/api/", "/audit")
+"""Where reading may take its time; each of them has threads of its own."""
+
+ASIDE_THREADS = 4
 
 Headers = list[tuple[str, str]]
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -74,6 +81,7 @@ class Service:
     def __init__(self, app: Wsgi, close: Callable[[], None]) -> None:
         self._app = app
         self._close = close
+        self._aside = [(prefix, ThreadPoolExecutor(ASIDE_THREADS, prefix)) for prefix in ASIDE]
 
     async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
         if scope.proto != "http":
@@ -85,14 +93,31 @@ class Service:
             late = [("content-type", "application/problem+json"), ("connection", "close")]
             protocol.response_str(HTTPStatus.REQUEST_TIMEOUT, late, _LATE)
             return
+        environ = _environ(scope, body)
+        threads = self._threads(scope)
+        if threads:
+            loop = asyncio.get_running_loop()
+            protocol.response_bytes(*await loop.run_in_executor(threads, self._answered, environ))
+            return
         request = greenlet(self._answered)
-        answer = request.switch(_environ(scope, body))
+        answer = request.switch(environ)
         while not request.dead:
             answer = request.switch(await answer)
         protocol.response_bytes(*answer)
 
-    def __rsgi_del__(self, _: asyncio.AbstractEventLoop) -> None:
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        del loop
+        for _, threads in self._aside:
+            threads.shutdown(wait=False, cancel_futures=True)
         self._close()
+
+    def _threads(self, scope: Scope) -> ThreadPoolExecutor | None:
+        """Returns who answers a request that may take its time; None where the loop itself does."""
+        if scope.method == "GET":
+            for prefix, threads in self._aside:
+                if scope.path.startswith(prefix):
+                    return threads
+        return None
 
     def _answered(self, environ: dict[str, Any]) -> tuple[int, Headers, bytes]:
         started: list[tuple[str, Headers]] = []
@@ -146,7 +171,7 @@ def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
         "wsgi.url_scheme": scope.scheme,
         "wsgi.input": io.BytesIO(body),
         "wsgi.errors": sys.stderr,
-        "wsgi.multithread": False,
+        "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }

@@ -85,6 +85,19 @@ class Seals(_Block, frozen=True, kw_only=True):
     folder: str | None = None
 
 
+class Audit(_Block, frozen=True, kw_only=True):
+    """The audit file that `serve` keeps beside each book, and the sessions of the pages that show it.
+
+    `folder`: where the files are, when not beside the books. `https`: cookies go over TLS only.
+    """
+
+    keep: bool = True
+    every_s: Seconds = 1.0
+    folder: str | None = None
+    session_hours: Annotated[int, msgspec.Meta(ge=1, le=24 * 30)] = 8
+    https: bool = False
+
+
 class ProviderBook(_Block, frozen=True, kw_only=True):
     """The provider's own book. `token`: the games' bearer token. `worker`: deliver and sweep in `serve`."""
 
@@ -160,9 +173,28 @@ class Settings(_Block, frozen=True, kw_only=True):
     wallet: Wallet = Wallet()
     provider: list[Provider] = []
     seals: Seals | None = None
+    audit: Audit = Audit()
     provider_book: ProviderBook | None = None
     operator: list[Operator] = []
     currencies: dict[str, Scale] = {}
+
+    def tokens(self) -> dict[str, str]:
+        """Returns the bearer tokens of who may read a book, by role."""
+        auditor = {"auditor": self.auditor.token} if self.auditor else {}
+        return {"admin": self.admin.token, **auditor}
+
+    def books(self) -> dict[str, str]:
+        """Returns the books' stores, by party."""
+        provider = {"provider": self.provider_book.store} if self.provider_book else {}
+        return {"operator": self.store, **provider}
+
+    def audit_files(self) -> dict[str, Path]:
+        """Returns where the audit file of each book is, by party: roundbook.audit.db of roundbook.db."""
+        stores = {party: Path(_file(store)) for party, store in self.books().items()}
+        return {
+            party: Path(self.audit.folder or book.parent, f"{book.stem}.audit.db")
+            for party, book in stores.items()
+        }
 
     def house(self) -> House:
         """Returns what of it the rules depend on."""
@@ -325,6 +357,8 @@ def _check_operators(settings: Settings) -> None:
         raise SettingsWrong("provider_book: an [[operator]] needs the provider's book")
     if settings.provider_book and _file(settings.provider_book.store) == _file(settings.store):
         raise SettingsWrong("provider_book.store: each book needs a store of its own")
+    if len(set(settings.audit_files().values())) < len(settings.books()):
+        raise SettingsWrong("audit.folder: both books' audit files would be the same one")
     seen: set[str] = set()
     for index, operator in enumerate(settings.operator):
         where = f"operator[{index}]"

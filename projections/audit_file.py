@@ -21,7 +21,7 @@ from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 from ledger.event import Event
 from ledger.projection import Projection, Recorded, Row
 
-FORMAT = 1
+FORMAT = 2
 """Counts what older versions of this program cannot continue."""
 
 MARK = int.from_bytes(b"RBA1")
@@ -57,6 +57,13 @@ create table seals (
     seal text not null -- as it was made
 ) strict;
 create index seals_of_position on seals (position);
+create index events_of_topic on events (topic, position);
+create table contradictions (
+    number integer not null primary key,
+    found_at text not null,
+    position integer not null, -- the first event of which the book said something else
+    what text not null
+) strict;
 """
 
 
@@ -69,7 +76,7 @@ class Contradiction(Exception):
 
     def __init__(self, position: int, what: str) -> None:
         super().__init__(f"position {position}: {what}")
-        self.position = position
+        self.position, self.what = position, what
 
 
 class Stored(NamedTuple):
@@ -182,6 +189,15 @@ class AuditFile:
     def add_seals(self, rows: Sequence[dict[str, Any]]) -> None:
         """Adds seals that follow, of positions that are in the file."""
         self.db.table("seals").insert_all(rows)
+
+    def keep(self, found: Contradiction, *, at: str) -> None:
+        """Keeps what a book contradicted, once as long as it is the same; `at` is the time."""
+        said = {"position": found.position, "what": found.what}
+        last = self.db.execute(
+            "select position, what from contradictions order by number desc limit 1"
+        ).fetchone()
+        if last != tuple(said.values()):
+            self.db.table("contradictions").insert({"found_at": at, **said})
 
     def hash_at(self, position: int) -> str:
         """Returns the hash of an event that is in the file."""

@@ -337,17 +337,22 @@ order by position""",
 
 
 def verification(db: Database, _asked: Asked) -> Report:
-    """Returns what was copied from where, verified while it was, and the seals that came with it."""
+    """Returns what was copied from where, verified while it was, its seals, and what contradicted it."""
     found = db.execute(
         """
-select 'copied', party, source, position, hash, updated_at, null, null, 0 as number from audit
-union all
-select 'sealed', null, null, position, hash, sealed_at, key, nullif(next_key, ''), number from seals
-order by number"""
+select 'copied', party, source, position, hash, updated_at, null, null, null, 0 as part, 0 as number
+from audit union all
+select 'sealed', null, null, position, hash, sealed_at, key, nullif(next_key, ''), null, 1, number
+from seals union all
+select 'contradicted', null, null, position, null, found_at, null, null, what, 2, number
+from contradictions
+order by part, number"""
     )
-    columns = "what party source position hash at key next_key"
-    rows = [row[:-1] for row in found]
-    return Report("Verification", columns.split(), rows, f"seals: {len(rows) - 1}; {_upto(db)}")
+    columns = "what party source position hash at key next_key contradiction"
+    rows = [row[:-2] for row in found]
+    seals, holds = _count(db, "seals"), not _count(db, "contradictions")
+    verdict = f"seals: {seals}; {'nothing contradicted it' if holds else 'CONTRADICTED'}"
+    return Report("Verification", columns.split(), rows, f"{verdict}; {_upto(db)}", holds=holds)
 
 
 # what reports share
@@ -377,6 +382,10 @@ def _position(db: Database, clock: str) -> int:
 def _last_clock(db: Database) -> str:
     found: str | None = db.execute("select max(clock) from events").fetchone()[0]
     return found or "none"
+
+
+def _count(db: Database, table: str) -> int:
+    return db.table(table).count
 
 
 def _last_day(db: Database, asked: Asked) -> str:

@@ -164,13 +164,17 @@ def catch_up(
         closing(continue_audit_file(out, layout, source=source.name, at=text(now()))) as file,
     ):
         head, begin = source.head(), file.upto
-        _check_past(file, source, head)
         last = head.position if upto is None else min(upto, head.position)
-        for stored in _batches(_verified(source, begin, last, MAPPERS[layout.party]), batch):
-            file.append(stored, source=source.name, at=text(now()))
-            on_position(stored[-1].position, last)
-        _check_head(file.upto, head, last)
-        _take_seals(file, source.seals(), keys)
+        try:
+            _check_past(file, source, head)
+            for stored in _batches(_verified(source, begin, last, MAPPERS[layout.party]), batch):
+                file.append(stored, source=source.name, at=text(now()))
+                on_position(stored[-1].position, last)
+            _check_head(file.upto, head, last)
+            _take_seals(file, source.seals(), keys)
+        except Contradiction as found:
+            file.keep(found, at=text(now()))
+            raise
         return _made(file, layout.party, begin)
 
 

@@ -22,6 +22,7 @@ from ledger.money import read_text
 from ledger.operator.book import Book
 from ledger.operator.commands import Deposit, OpenWallet
 from scripts import options
+from scripts.keeper import keeping, tasks
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STOP_S = 20
@@ -72,7 +73,8 @@ def run(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> None:
         workers_kill_timeout=STOP_S,
         log_level=LogLevels.error,
     )
-    server.serve(target_loader=partial(_load, settings, now))
+    with keeping(tasks(settings), every_s=settings.audit.every_s):
+        server.serve(target_loader=partial(_load, settings, now))
 
 
 def _load(settings: Settings, now: Callable[[], datetime], *_: Any, **__: Any) -> Any:

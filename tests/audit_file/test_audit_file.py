@@ -545,7 +545,22 @@ def test_a_book_whose_past_was_written_anew_is_refused_and_the_place_named(
     with pytest.raises(Contradiction, match="the past was rewritten") as found:
         copy(out, book_path)
     assert found.value.position == place
-    assert dump(out) == before
+    after = dump(out)
+    ((number, _, position, what),) = after.pop("contradictions")
+    assert (number, position) == (1, place)
+    assert "the past was rewritten" in what
+    assert {**after, "contradictions": []} == before
+
+
+def test_what_a_book_contradicts_is_kept_once_as_long_as_it_is_the_same(
+    book_path: Path, out: Path
+) -> None:
+    copy(out, book_path, upto=120)
+    seals.rechain(book_path, after=76, nothing="new")
+    for _ in range(3):
+        with pytest.raises(Contradiction):
+            copy(out, book_path)
+    assert [row[2] for row in dump(out)["contradictions"]] == [77]
 
 
 def tampered(text: str, place: int) -> tuple[str, Any]:

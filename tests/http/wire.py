@@ -24,6 +24,7 @@ def document(store: str = "memory://", **more: Any) -> Body:
         "admin": {"token": ADMIN},
         "auditor": {"token": AUDITOR},
         "server": {"log_requests": False},
+        "audit": {"keep": False},
         "provider": [
             {
                 "id": "LuckyMonaco",

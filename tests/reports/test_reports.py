@@ -293,19 +293,19 @@ position,at,what,user,currency,amount,cash_before,cash_after,provider,campaign,r
     },
     "verification": {
         "table": """
-                                                                                                      Verification
-┏━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━┓
-┃ what   ┃ party    ┃ source  ┃ position ┃ hash                                                             ┃ at                          ┃ key                                                              ┃ next key ┃
-┡━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━┩
-│ copied │ operator │ book.db │ 26       │ ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff │ 2026-12-01T09:00:00.000000Z │                                                                  │          │
-│ sealed │          │         │ 26       │ ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff │ 2026-11-25T12:00:00.000000Z │ 03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8 │          │
-└────────┴──────────┴─────────┴──────────┴──────────────────────────────────────────────────────────────────┴─────────────────────────────┴──────────────────────────────────────────────────────────────────┴──────────┘
-seals: 1; the file ends at position 26, 2026-11-25T12:00:00.000000Z
+                                                                                                              Verification
+┏━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━━━━━━━┓
+┃ what   ┃ party    ┃ source  ┃ position ┃ hash                                                             ┃ at                          ┃ key                                                              ┃ next key ┃ contradiction ┃
+┡━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━━━━━━┩
+│ copied │ operator │ book.db │ 26       │ ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff │ 2026-12-01T09:00:00.000000Z │                                                                  │          │               │
+│ sealed │          │         │ 26       │ ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff │ 2026-11-25T12:00:00.000000Z │ 03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8 │          │               │
+└────────┴──────────┴─────────┴──────────┴──────────────────────────────────────────────────────────────────┴─────────────────────────────┴──────────────────────────────────────────────────────────────────┴──────────┴───────────────┘
+seals: 1; nothing contradicted it; the file ends at position 26, 2026-11-25T12:00:00.000000Z
 """,  # noqa: E501
         "csv": """
-what,party,source,position,hash,at,key,next_key
-copied,operator,book.db,26,ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff,2026-12-01T09:00:00.000000Z,,
-sealed,,,26,ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff,2026-11-25T12:00:00.000000Z,03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8,
+what,party,source,position,hash,at,key,next_key,contradiction
+copied,operator,book.db,26,ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff,2026-12-01T09:00:00.000000Z,,,
+sealed,,,26,ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff,2026-11-25T12:00:00.000000Z,03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8,,
 """,
     },
 }

@@ -1,0 +1,77 @@
+"""Keeps an audit file beside each book, in a process of its own: no bet waits for what it computes."""
+
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from api.http import log_defect
+from api.settings import Settings
+from ledger.periodic import Periodic
+from scripts.audit_file import catch_up, without_collector
+from scripts.source import Party, open_source
+
+STEP = 10_000
+"""Events between two openings of the book: a snapshot that is held for long lets its WAL grow."""
+
+PARTIES: tuple[Party, ...] = ("operator", "provider")
+
+
+class Task(NamedTuple):
+    """A book, by its store, and the audit file that is kept of it."""
+
+    party: Party
+    store: str
+    file: Path
+
+
+def tasks(settings: Settings) -> list[Task]:
+    """Returns what is to be kept of the settings' books; nothing where they say so."""
+    books, files = settings.books(), settings.audit_files()
+    kept = PARTIES if settings.audit.keep else ()
+    return [Task(party, books[party], files[party]) for party in kept if party in books]
+
+
+@contextmanager
+def keeping(wanted: Sequence[Task], *, every_s: float) -> Iterator[None]:
+    """Keeps audit files up to date while the block runs."""
+    if not wanted:
+        yield
+        return
+    # forked before any thread is there, as the server's own workers are
+    process = multiprocessing.get_context("fork").Process(
+        target=_keep, args=(wanted, every_s), name="audit files", daemon=True
+    )
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join()
+
+
+def bring_up(task: Task) -> None:
+    """Brings an audit file to where its book is, in steps. Raises Contradiction, StoreUnfit."""
+    held, head = 0, 1
+    while held < head:
+        with open_source(task.store) as source, without_collector():
+            head = source.head().position
+            held = catch_up(task.file, source, party=task.party, upto=held + STEP).position
+
+
+def _keep(wanted: Sequence[Task], every_s: float) -> None:
+    """Ends when its parent does, however that ends; a file that is cut short is continued next time."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # at a terminal the parent gets it too, and tells us
+    for task in wanted:
+        task.file.parent.mkdir(parents=True, exist_ok=True)
+        name = f"{task.party}'s audit file"
+        Periodic(partial(bring_up, task), every_s=every_s, name=name, on_defect=log_defect).start()
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
