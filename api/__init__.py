@@ -10,6 +10,10 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from api import http, problems
 from api import loop as event_loop
 from api.admin import admin, bearer
+from api.audit.door import Door
+from api.audit.pages import pages
+from api.audit.shelf import Behind, NotKept, Shelf
+from api.audit.views import Unasked
 from api.credentials import Partner
 from api.operator import calls as wallet_calls
 from api.operator.wallet import wallet
@@ -31,6 +35,7 @@ from ledger.seal import KeyWrong, signer
 from ledger.sealing import LOOK_EVERY_S, Sealer
 from ledger.store import Store, open_store
 from projections import IN_TRANSACTION
+from projections.as_of import NotThere
 from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
 
 WALLET = {
@@ -42,6 +47,9 @@ PROVIDER = {
     "kyren-v1": ("/v1", provider_calls.KYREN_V1),
 }
 """Who answers what, by dialect: the operator's wallet, and the provider."""
+
+BOOKS = {"operator": "book", "provider": "provider_book"}
+"""Where an application keeps each party's book."""
 
 DOCS = {"app_name": "Roundbook", "layout": "BaseLayout", "tryItOutEnabled": True}
 PARTNER = {
@@ -73,12 +81,14 @@ def create_app(
     for name, (prefix, calls) in WALLET.items():
         app.register_blueprint(wallet(name, prefix, calls, _partners(settings, name), book))
     providers = {p.id.casefold(): p.id for p in settings.provider}
-    app.register_blueprint(admin(book, bearer(settings.tokens()), providers))
+    shelf = Shelf(settings.audit_files(), lambda party: _store(app, party).head().position)
+    app.register_blueprint(admin(book, bearer(settings.tokens()), providers, shelf))
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", DOCS))
     if settings.provider_book:
-        _add_provider(app, settings, now)
+        _add_provider(app, settings, now, shelf)
     if settings.seals:
         _add_sealing(app, settings.seals, now)
+    _add_pages(app, settings, shelf)
     app.register_blueprint(ops(book, app.extensions.get("provider_book")))
     _handle_errors(app)
     app.wsgi_app = http.AnyCase(app.wsgi_app, _paths(settings))  # type: ignore[method-assign]
@@ -89,7 +99,7 @@ def close(app: APIFlask) -> None:
     """Stops the background work and closes the books of an application."""
     for each in app.extensions["background"]:
         each.stop()
-    for name in ("provider_book", "book"):
+    for name in BOOKS.values():
         if name in app.extensions:
             app.extensions[name].close()
 
@@ -120,10 +130,10 @@ def _add_sealing(app: APIFlask, seals: Seals, now: Callable[[], datetime]) -> No
         raise SettingsWrong(f"seals.key: {seals.key}: {error}") from error
     if seals.folder:
         Path(seals.folder).mkdir(parents=True, exist_ok=True)
-    for party, name in (("operator", "book"), ("provider", "provider_book")):
+    for party, name in BOOKS.items():
         if name in app.extensions:
             sealer = Sealer(
-                app.extensions[name].store,
+                _store(app, party),
                 signed,
                 every_events=seals.every_events,
                 every_s=seals.every_s,
@@ -140,7 +150,20 @@ def _add_sealing(app: APIFlask, seals: Seals, now: Callable[[], datetime]) -> No
             )
 
 
-def _add_provider(app: APIFlask, settings: Settings, now: Callable[[], datetime]) -> None:
+def _store(app: APIFlask, party: str) -> Store:
+    store: Store = app.extensions[BOOKS[party]].store
+    return store
+
+
+def _add_pages(app: APIFlask, settings: Settings, shelf: Shelf) -> None:
+    audit = settings.audit
+    door = Door(settings.tokens(), hours=audit.session_hours, https=audit.https)
+    app.register_blueprint(pages(shelf, door))
+
+
+def _add_provider(
+    app: APIFlask, settings: Settings, now: Callable[[], datetime], shelf: Shelf
+) -> None:
     assert settings.provider_book is not None
     book = ProviderBook(
         open_store(settings.provider_book.store, PROVIDER_TABLES),
@@ -156,7 +179,7 @@ def _add_provider(app: APIFlask, settings: Settings, now: Callable[[], datetime]
     if settings.provider_book.worker:
         app.extensions["background"].append(courier)
     tokens = {**settings.tokens(), "game": settings.provider_book.token}
-    app.register_blueprint(games(desk, bearer(tokens)))
+    app.register_blueprint(games(desk, bearer(tokens), shelf))
     for name, (prefix, calls) in PROVIDER.items():
         relations = _relations(settings, name)
         app.register_blueprint(operators(name, prefix, calls, relations, desk))
@@ -207,4 +230,8 @@ def _handle_errors(app: APIFlask) -> None:
     app.register_error_handler(Refusal, problems.refused)
     app.register_error_handler(Breakdown, problems.broken)
     app.register_error_handler(NotJson, problems.not_json)
+    app.register_error_handler(Unasked, problems.answered(400, "malformed"))
+    app.register_error_handler(NotThere, problems.answered(404, "not-there"))
+    for late in (NotKept, Behind):
+        app.register_error_handler(late, problems.answered(503, "no-audit-file", retry_s=1))
     app.register_error_handler(Exception, problems.defect)

@@ -1,6 +1,7 @@
 """The back office's JSON: wallets, cash in and out, rounds, and the events as they are stored."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from hmac import compare_digest
 from typing import Any
 
@@ -9,6 +10,8 @@ from apiflask import APIBlueprint, HTTPTokenAuth, Schema, fields
 from flask import Response, request
 from marshmallow import validate
 
+from api.audit import travel
+from api.audit.shelf import Shelf
 from api.fields import Fields, Id, Money, check_id
 from api.http import json_response
 from ledger.money import to_text
@@ -43,6 +46,17 @@ class At(Schema):
     at = Whole(validate=validate.Range(min=1), metadata={"description": "version"})
 
 
+class When(Schema):
+    at = Whole(metadata={"description": "position"})
+    as_of = fields.String(metadata={"description": "RFC 3339, or a date: its midnight in UTC"})
+
+
+class Named(Schema):
+    q = fields.String(
+        required=True, metadata={"description": "a player, round, reference or transaction"}
+    )
+
+
 class Page(Schema):
     after = Whole(load_default=0)
     limit = Whole(load_default=100, validate=validate.Range(min=1, max=MOST_EVENTS))
@@ -71,7 +85,9 @@ def bearer(tokens: Mapping[str, str]) -> HTTPTokenAuth:
     return auth
 
 
-def admin(book: Book, auth: HTTPTokenAuth, providers: Mapping[str, str]) -> APIBlueprint:
+def admin(
+    book: Book, auth: HTTPTokenAuth, providers: Mapping[str, str], shelf: Shelf
+) -> APIBlueprint:
     """Returns the back office's paths. `providers`: ids by their casefolded spelling."""
     blueprint = APIBlueprint("admin", __name__, tag="back office", url_prefix="/api")
     blueprint.before_request(check_path)
@@ -90,8 +106,11 @@ def admin(book: Book, auth: HTTPTokenAuth, providers: Mapping[str, str]) -> APIB
 
     @blueprint.get(path)
     @may_read
-    @blueprint.doc(summary="A wallet as it is now")
-    def wallet(user: str, currency: str) -> Response:
+    @blueprint.input(When, location="query")
+    @blueprint.doc(summary="A wallet as it is now, or as of a position or a time", responses=[503])
+    def wallet(user: str, currency: str, query_data: dict[str, Any]) -> Response:
+        if query_data:
+            return json_response(travel.balance(shelf, user, currency, request.args))
         return _wallet(book.wallet(user, currency))
 
     def cash(kind: type[commands.Deposit | commands.Withdraw]) -> Callable[..., Response]:
@@ -138,12 +157,26 @@ def admin(book: Book, auth: HTTPTokenAuth, providers: Mapping[str, str]) -> APIB
         scale = book.house.scale(found.currency) if found.scale is None else found.scale
         return json_response(_round(found, scale or 0))
 
-    feed(blueprint, book.store, may_read)
+    feed(blueprint, book.store, may_read, partial(travel.history, shelf, "operator"))
     return blueprint
 
 
-def feed(blueprint: APIBlueprint, store: Store, may_read: Callable[..., Any]) -> None:
-    """Adds a book's events, as they are stored, its head, and its seals."""
+History = Callable[[Mapping[str, str]], dict[str, Any]]
+
+
+def feed(
+    blueprint: APIBlueprint, store: Store, may_read: Callable[..., Any], past: History
+) -> None:
+    """Adds a book's events, as they are stored, its head, its seals, and the history of what has a name."""
+
+    @blueprint.get("/history")
+    @may_read
+    @blueprint.input(Named, location="query")
+    @blueprint.doc(
+        summary="The newest events of a player, round, reference or transaction", responses=[503]
+    )
+    def history(query_data: dict[str, str]) -> Response:
+        return json_response(past(query_data))
 
     @blueprint.get("/events")
     @may_read

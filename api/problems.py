@@ -1,5 +1,6 @@
 """Errors as the back office reads them: problem+json (RFC 9457), with the code and the field."""
 
+from collections.abc import Callable
 from typing import Any
 
 from apiflask.exceptions import HTTPError
@@ -49,6 +50,20 @@ def broken(breakdown: Breakdown) -> Response:
 
 def not_json(error: NotJson) -> Response:
     return problem(400, "not-json", str(error), code=57, field="body")
+
+
+def answered(
+    status: int, word: str, *, retry_s: int | None = None
+) -> Callable[[Exception], Response]:
+    """Returns how an error whose text is for people is answered."""
+
+    def answer(error: Exception) -> Response:
+        response = problem(status, word, str(error))
+        if retry_s is not None:
+            response.headers["Retry-After"] = str(retry_s)
+        return response
+
+    return answer
 
 
 def http_error(error: HTTPError) -> Response:

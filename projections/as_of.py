@@ -79,7 +79,10 @@ class RoundAsOf(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An event in a history; `amount` and `cash` of the player's wallet, where money moved."""
+    """An event in a history: where money moved, what came to the player's wallet, and its cash then.
+
+    In a provider's book, which has no wallets, `amount` is what the event says.
+    """
 
     position: int
     recorded_at: str
@@ -281,16 +284,21 @@ def _new(kind: str, event: Any, state: str) -> Transaction:
 # events
 
 
-def history(db: Database, named: str) -> list[Entry]:
+def history(db: Database, named: str, *, limit: int = -1) -> list[Entry]:
     """Returns the events of a user, a round, a reference or a transaction, in order; empty for none.
 
-    Asks the full-text search; what that has no word for is looked for event by event.
+    Asks the full-text search; what that has no word for is looked for event by event. A limit keeps
+    the newest.
     """
-    entries = _ENTRIES[head(db).party]
     phrase = '"' + named.replace('"', '""') + '"'
-    found = db.execute(entries + _SEARCHED + _IN_ORDER, (named, phrase)).fetchall()
-    found = found or db.execute(entries + _IN_ORDER, (named,)).fetchall()
-    return [Entry(*row) for row in found]
+    bound = {"named": named, "limit": limit, "phrase": phrase}
+    return entries(db, _NAMED_BY_SEARCH, bound) or entries(db, _NAMED, bound)
+
+
+def entries(db: Database, condition: str, bound: dict[str, Any]) -> list[Entry]:
+    """Returns the events `e` for which an SQL condition holds, in order."""
+    statement = f"{_ENTRIES[head(db).party]} where {condition} order by e.position"
+    return [Entry(*row) for row in db.execute(statement, bound)]
 
 
 def replay(db: Database, *, after: int = 0, upto: int) -> Iterator[Line]:
@@ -308,17 +316,23 @@ def replay(db: Database, *, after: int = 0, upto: int) -> Iterator[Line]:
 _ENTRIES = {
     "operator": """
 select e.position, e.recorded_at, e.topic, e.stream, e.version, e.provider, e.round, e.user, e.reference,
-    e.transaction_id, p.currency, a.scale, p.amount, p.balance
+    e.transaction_id, coalesce(p.currency, e.currency), a.scale, p.amount, p.balance
 from events e left join postings p
 on p.position = e.position and p.account > 'player/' and p.account < 'player0'
-left join accounts a on a.account = p.account
-where ? in (e.user, e.round, e.reference, e.transaction_id)""",
+left join accounts a on a.account = p.account""",
     "provider": """
 select e.position, e.recorded_at, e.topic, e.stream, e.version, e.operator, e.round, e.user, e.reference,
-    e.transaction_id, null, null, null, null
-from events e where ? in (e.user, e.round, e.reference, e.transaction_id)""",
+    e.transaction_id, r.currency, r.scale, e.state ->> 'amount', null
+from events e left join rounds r on r.operator = e.operator and r.round = e.round""",
 }
 """The player's posting of an event stands in the accounts that begin with `player/`."""
 
-_SEARCHED = " and e.position in (select rowid from events_fts where events_fts match ?)"
-_IN_ORDER = " order by e.position"
+_NAMED = """
+e.position in (select position from events
+    where :named in (user, round, reference, transaction_id)
+    order by position desc limit :limit)"""
+_NAMED_BY_SEARCH = """
+e.position in (select position from events
+    where :named in (user, round, reference, transaction_id)
+    and position in (select rowid from events_fts where events_fts match :phrase)
+    order by position desc limit :limit)"""

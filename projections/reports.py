@@ -11,25 +11,13 @@ from sqlite_utils import Database
 from ledger.moments import moment, text
 from ledger.money import to_text
 from ledger.names import name
+from projections.forms import Cell, Report, Row
 
 RETENTION = timedelta(days=90)
 """How long after its opening a round without an outcome is refunded."""
 
 EARLIER = ""
 """Stands for all the days before the first that was asked for."""
-
-Cell = str | int | None
-Row = tuple[Cell, ...]
-
-
-class Report(msgspec.Struct, frozen=True):
-    """A table to be read. Amounts are decimal text; `holds`: no variance is other than zero."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Row]
-    note: str
-    holds: bool = True
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from ledger.sealing import SealContradicted
 from ledger.store import StoreUnfit
 from scripts.as_of import balance, history, replay, round_
 from scripts.audit_file import audit_file
+from scripts.audit_serve import audit_serve
 from scripts.bench import bench
 from scripts.deliveries import deliveries
 from scripts.demo import demo
@@ -37,7 +38,7 @@ def roundbook() -> None:
 for verb in (
     *(demo, serve, worker, deliveries, incomplete, sweep, reconcile),
     *(keys, seal, verify, prove, check_proof, rebuild, bench),
-    *(audit_file, balance, round_, history, replay, report),
+    *(audit_file, audit_serve, balance, round_, history, replay, report),
 ):
     roundbook.add_command(verb)
 

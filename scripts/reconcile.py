@@ -1,6 +1,5 @@
 """`roundbook reconcile`: the operator's book and the provider's, held against one another."""
 
-import csv
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,12 +15,10 @@ from ledger.operator.book import MAPPER as OPERATORS
 from ledger.provider.book import MAPPER as PROVIDERS
 from ledger.rebuild import all_records
 from ledger.store import Record, StoreUnfit, open_store
+from projections.forms import Report, as_csv
 from projections.reconcile import Difference, OperatorUnknown, Reconciled
 from projections.reconcile import reconcile as compare
 from scripts import options, tables
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for more than text, where a cell begins with it."""
 
 
 @click.command()
@@ -107,9 +104,8 @@ def _print_json(found: Reconciled) -> None:
 
 
 def _print_csv(found: Reconciled) -> None:
-    out = csv.writer(sys.stdout)
-    out.writerow(Difference.__struct_fields__)
-    out.writerows(map(_inert, _cells(difference)) for difference in found.differences)
+    rows = list(map(_cells, found.differences))
+    click.echo(as_csv(Report("Differences", Difference.__struct_fields__, rows)), nl=False)
 
 
 def _print_table(found: Reconciled) -> None:
@@ -132,10 +128,6 @@ def _show(differences: list[Difference]) -> None:
 
 def _cells(difference: Difference) -> tuple[str, ...]:
     return msgspec.structs.astuple(difference)
-
-
-def _inert(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 _PRINTERS = {"json": _print_json, "csv": _print_csv, "table": _print_table}

@@ -1,7 +1,5 @@
 """`roundbook report`: what a regulator asks for, from an audit file."""
 
-import csv
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -16,11 +14,10 @@ from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
 from ledger.store import StoreUnfit
 from projections.audit_file import AuditFileUnfit, open_audit_file
-from projections.reports import REPORTS, Asked, Cell, Report, RoundUnknown
+from projections.forms import Report, as_csv, as_plain, said
+from projections.reports import REPORTS, Asked, RoundUnknown
 from scripts import tables
-from scripts.reconcile import FORMULA
 
-NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 ANY_PARTY = ("verification",)
 """Reports of any audit file; the others are of an operator's."""
 
@@ -116,32 +113,20 @@ def _check_party(name: str, db: Database, file: Path) -> None:
 
 
 def _print_json(made: Report) -> None:
-    rows = [dict(zip(made.columns, row, strict=True)) for row in made.rows]
-    click.echo(msgspec.json.encode({**msgspec.structs.asdict(made), "rows": rows}))
+    click.echo(msgspec.json.encode(as_plain(made)))
 
 
 def _print_csv(made: Report) -> None:
-    out = csv.writer(sys.stdout)
-    out.writerow(made.columns)
-    out.writerows([_inert(_cell(cell)) for cell in row] for row in made.rows)
+    click.echo(as_csv(made), nl=False)
 
 
 def _print_table(made: Report) -> None:
     columns = [name.replace("_", " ") for name in made.columns]
     if made.rows:
-        tables.show(columns, (list(map(_cell, row)) for row in made.rows), title=made.title)
+        tables.show(columns, (list(map(said, row)) for row in made.rows), title=made.title)
     else:
         click.echo(f"{made.title}: nothing")
     click.echo(made.note)
-
-
-def _cell(cell: Cell) -> str:
-    return "" if cell is None else str(cell)
-
-
-def _inert(cell: str) -> str:
-    """Returns a cell that no spreadsheet takes for a formula; a number below zero stays a number."""
-    return f"'{cell}" if cell.startswith(FORMULA) and not NUMBER.fullmatch(cell) else cell
 
 
 _PRINTERS = {"json": _print_json, "csv": _print_csv, "table": _print_table}

@@ -54,7 +54,7 @@ def serve(config: Path | None, host: str | None, port: int | None, store: str | 
     for key, store in {"store": settings.store, **provider}.items():
         if store.startswith("memory:"):
             raise SettingsWrong(f"{key}: a service needs a store that outlives it: sqlite:///FILE")
-    _check_free(settings)
+    check_free(settings.server.host, settings.server.port)
     _prepare(settings, demo=demo)
     click.echo(_welcome(settings, demo=demo))
     run(settings)
@@ -88,16 +88,16 @@ def _load(settings: Settings, now: Callable[[], datetime], *_: Any, **__: Any) -
     return Service(app.wsgi_app, partial(close, app))
 
 
-def _check_free(settings: Settings) -> None:
-    family = socket.AF_INET6 if ":" in settings.server.host else socket.AF_INET
+def check_free(host: str, port: int) -> None:
+    """Raises SettingsWrong where a port cannot be listened on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.server.host, settings.server.port))
+            probe.bind((host, port))
         except OSError as error:
-            where = f"{settings.server.host}:{settings.server.port}"
             raise SettingsWrong(
-                f"server.port: cannot listen on {where}: {error.strerror}"
+                f"server.port: cannot listen on {host}:{port}: {error.strerror}"
             ) from None
 
 

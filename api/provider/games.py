@@ -1,11 +1,14 @@
 """What game servers call, and who runs the provider: bets, outcomes, rounds, deliveries, events."""
 
+from functools import partial
 from typing import Any
 
 from apiflask import APIBlueprint, HTTPTokenAuth
 from flask import Response, request
 
 from api.admin import At, check_path, feed, private
+from api.audit import travel
+from api.audit.shelf import Shelf
 from api.fields import check_id
 from api.http import json_response
 from api.provider import schemas
@@ -22,7 +25,7 @@ ANSWERED_WITHIN_S = 8.0
 MOST_DELIVERIES = 1000
 
 
-def games(desk: Desk, auth: HTTPTokenAuth) -> APIBlueprint:
+def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf) -> APIBlueprint:
     """Returns the paths of the games, and of the back office of the provider's book."""
     blueprint = APIBlueprint("games", __name__, tag="games", url_prefix="/api/provider")
     blueprint.before_request(check_path)
@@ -145,7 +148,7 @@ def games(desk: Desk, auth: HTTPTokenAuth) -> APIBlueprint:
         desk.wake(operator)
         return json_response(_round(desk, outcome.round))
 
-    feed(blueprint, desk.book.store, may_read)
+    feed(blueprint, desk.book.store, may_read, partial(travel.history, shelf, "provider"))
     return blueprint
 
 

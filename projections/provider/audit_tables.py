@@ -102,6 +102,11 @@ create table sends (
     + rounds.SCHEMA
     + deliveries.SCHEMA
     + sweep.SCHEMA
+    + """
+create index deliveries_of_round on deliveries (operator, round);
+create index rounds_named on rounds (round);
+create index rounds_of_user on rounds (user, opened_at);
+"""
 )
 
 VIEWS = {

@@ -1,0 +1,1 @@
+"""The auditor's pages, and what they ask of: an audit file of each book."""

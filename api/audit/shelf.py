@@ -1,0 +1,46 @@
+"""The audit files that stand beside the books, one a party; they are only read."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sqlite_utils import Database
+from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
+
+from projections.audit_file import AuditFileUnfit, open_audit_file
+
+
+class NotKept(Exception):
+    """There is no audit file to ask, or it cannot be read; the text says what to do."""
+
+
+class Behind(Exception):
+    """The file does not go as far as the book, and what was asked is later; soon it will."""
+
+
+class Shelf:
+    """Audit files by party. `head`: returns a book's last position; None where there are only files."""
+
+    def __init__(self, files: Mapping[str, Path], head: Callable[[str], int] | None = None) -> None:
+        self.files, self._head = files, head
+
+    @contextmanager
+    def reading(self, party: str) -> Iterator[Database]:
+        """Yields a party's file as it is at one moment, though it is continued. Raises NotKept."""
+        file = self.files[party]
+        if not file.exists():
+            raise NotKept(
+                f"there is no {file.name} yet: `roundbook serve` keeps it, `roundbook audit-file` makes it"
+            )
+        try:
+            with closing(open_audit_file(file)) as db:
+                db.execute("begin")
+                yield db
+        except AuditFileUnfit as error:
+            raise NotKept(str(error)) from error
+        except sqlite3.DatabaseError as error:
+            raise NotKept(f"{file.name}: {error}") from error
+
+    def head(self, party: str) -> int | None:
+        """Returns the position of the book's last event; None where only the file is at hand."""
+        return self._head(party) if self._head else None

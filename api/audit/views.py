@@ -1,0 +1,416 @@
+"""What each page says: questions to an audit file, as tables and facts, before any HTML."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlite_utils import Database
+
+from api.audit.chart import Chart, Step, step_line
+from api.audit.links import page, shell
+from ledger.moments import moment, text
+from ledger.money import to_text
+from projections import as_of, browse
+from projections.as_of import Entry, NotThere, RoundAsOf
+from projections.forms import Report
+from projections.reports import REPORTS, Asked, Kind
+
+SHOWN = 200
+"""Rows of a table on a page; its exports have them all."""
+
+STRETCH = 10_000
+"""Events whose hashes one request computes anew: some 20 ms."""
+
+
+REMARKED = ("kind", "by", "outcome", "code", "detail")
+
+
+class Unasked(Exception):
+    """A question that cannot be answered; the text names the field and the rule."""
+
+
+class Look(NamedTuple):
+    """A request: the file, whose it is, what is asked. `head`: the book's, where it is at hand.
+
+    `limit`: rows where a table could be long; -1, for exports, is all.
+    """
+
+    db: Database
+    party: str
+    file: str
+    query: Mapping[str, str]
+    head: int | None
+    limit: int
+
+    def text(self, field: str) -> str:
+        """Returns what the query must say. Raises Unasked."""
+        found = self.query.get(field, "")
+        if not found:
+            raise Unasked(f"{field}: is missing")
+        return found
+
+    def whole(self, field: str, *, least: int = 0) -> int | None:
+        """Returns a whole number that the query may say. Raises Unasked."""
+        said = self.query.get(field, "").strip()
+        if not said:
+            return None
+        if not (said.isascii() and said.isdigit() and len(said) <= 18 and int(said) >= least):
+            raise Unasked(f"{field}: must be a whole number from {least} on")
+        return int(said)
+
+    def about(self, view: str, **said: Any) -> str:
+        """Returns the address of a page of this book."""
+        return page(self.party, view, **said)
+
+
+class View(NamedTuple):
+    """A page before it is drawn: its facts, as JSON has them, its tables by name, what only HTML needs."""
+
+    title: str
+    facts: Mapping[str, Any]
+    tables: Mapping[str, Report]
+    shell: Sequence[str]
+    drawn: Mapping[str, Any] = {}
+
+
+def home(look: Look) -> View:
+    """Returns how a book stands: head, lag, seals, types, newest events."""
+    found = browse.overview(look.db)
+    lag = None if look.head is None else max(0, look.head - found.position)
+    tables = {
+        "newest": browse.newest(look.db),
+        "types": browse.topics(look.db),
+        "seals": browse.seals(look.db, limit=5 if look.limit > 0 else -1),
+        "contradictions": browse.contradictions(look.db),
+    }
+    return View(
+        f"The {look.party}'s book",
+        {"overview": found, "lag": lag},
+        tables,
+        [shell("roundbook", "report", "verification", look.file), shell("datasette", look.file)],
+    )
+
+
+# rounds
+
+
+def round_(look: Look) -> View:
+    """Returns a round as of one of its versions, with all that was recorded of it."""
+    partner, round_id = look.text("partner"), look.text("round")
+    at = look.whole("at", least=1)
+    now = as_of.round_as_of(look.db, partner, round_id)
+    then = now if at is None else as_of.round_as_of(look.db, partner, round_id, at=at)
+    timeline = browse.round_events(look.db, partner, round_id)
+    tables = {
+        "transactions": browse.transactions(then),
+        "timeline": browse.table(look.db, timeline, "Timeline", without="user currency"),
+        "replay": browse.comparison(look.db, now),
+    }
+    if look.party == "provider":
+        tables["deliveries"] = browse.deliveries(look.db, partner, round_id)
+    version = None if then is now else f"--at={then.version}"
+    return View(
+        f"Round {round_id} of {partner}",
+        {"round": _decimal(then), "versions": now.version},
+        tables,
+        [
+            shell("roundbook", "round", partner, round_id, version, "--from", look.file),
+            shell("roundbook", "history", round_id, "--from", look.file),
+        ],
+        {
+            "then": _decimal(then),
+            "money": {"staked", "won", "reversed"},
+            "now": now,
+            "timeline": _lines(look, timeline, partner, round_id, upto=then.position),
+            "chart": _cash(timeline, then),
+        },
+    )
+
+
+class Line(NamedTuple):
+    """An event in a timeline: as it is stored, and the one it reverses or is reversed by."""
+
+    entry: Entry
+    stored: browse.StoredEvent
+    remark: str
+    amount: str | None
+    cash_before: str | None
+    cash_after: str | None
+    other: int | None
+    reverses: bool
+    later: bool
+
+
+def _lines(
+    look: Look, timeline: Sequence[Entry], partner: str, round_id: str, *, upto: int
+) -> list[Line]:
+    reversed_by = browse.reversals(look.db, partner, round_id)
+    bet_of = {reversal: bet for bet, reversal in reversed_by.items()}
+    return [
+        Line(
+            entry,
+            stored := browse.event(look.db, entry.position),
+            _remark(stored.state),
+            _money(entry.amount, entry.scale),
+            None if entry.cash is None else _money(entry.cash - (entry.amount or 0), entry.scale),
+            _money(entry.cash, entry.scale),
+            reversed_by.get(entry.position) or bet_of.get(entry.position),
+            entry.position in bet_of,
+            entry.position > upto,
+        )
+        for entry in timeline[:SHOWN]
+    ]
+
+
+def _remark(state: str) -> str:
+    """Returns what of an event tells it from others of its type."""
+    body = msgspec.json.decode(state)
+    return " ".join(str(body[key]) for key in REMARKED if body.get(key) not in (None, ""))
+
+
+def _money(minor: int | None, scale: int | None) -> str | None:
+    return None if minor is None or scale is None else to_text(minor, scale)
+
+
+def _decimal(found: RoundAsOf) -> dict[str, Any]:
+    """Returns a round, its amounts as decimals, without the transactions that have a table of their own."""
+    said = {field: getattr(found, field) for field in found.__struct_fields__}
+    said.pop("transactions")
+    scale = said.pop("scale")
+    return {**said, **{f: to_text(said[f], scale) for f in ("staked", "won", "reversed")}}
+
+
+def _cash(timeline: Sequence[Entry], then: RoundAsOf) -> Chart | None:
+    """Returns the wallet's cash along the round: before its first event, after each, moved elsewhere between."""
+    moved = [entry for entry in timeline if entry.cash is not None]
+    steps: list[Step] = []
+    for number, entry in enumerate(moved, 1):
+        after = entry.cash or 0
+        before = after - (entry.amount or 0)
+        if not steps or steps[-1].value != before:
+            what = "moved elsewhere" if steps else "before"
+            steps.append(Step(2 * number - 1, before, f"{what}: {to_text(before, then.scale)}", ""))
+        label = f"{entry.topic}: {to_text(after, then.scale)}"
+        steps.append(Step(2 * number, after, label, f"#p{entry.position}"))
+    upto = sum(entry.position <= then.position for entry in moved)
+    return step_line(steps, scale=then.scale, upto=2 * upto)
+
+
+# wallets
+
+
+def wallet(look: Look) -> View:
+    """Returns a wallet as of a position or a time, with its statement and rounds."""
+    user, currency = look.text("user"), look.text("currency")
+    at = time_or_position(look)
+    found = as_of.balance(look.db, user, currency, at=at)
+    known = browse.balances(look.db, user, currency, at=at)
+    steps = [
+        Step(
+            _ms(point.at),
+            point.cash,
+            f"{point.at}: {to_text(point.cash, found.scale)}",
+            look.about("event", position=point.position),
+        )
+        for point in known
+    ]
+    last = as_of.head(look.db).position
+    option = [] if at == last else ["--at", str(at)]
+    said = {field: getattr(found, field) for field in found.__struct_fields__ if field != "scale"}
+    return View(
+        f"Wallet of {user} in {currency}",
+        {"wallet": {**said, "cash": to_text(found.cash, found.scale)}},
+        {
+            "statement": browse.statement(look.db, user, currency, at=at, limit=look.limit),
+            "rounds": browse.rounds_of(look.db, user, currency=currency, limit=look.limit),
+        },
+        [
+            shell("roundbook", "balance", user, currency, *option, "--from", look.file),
+            shell("roundbook", "report", "daily-wallets", look.file, "--user", user),
+        ],
+        {"chart": step_line(steps, scale=found.scale), "at": at, "last": last, "now": at == last},
+    )
+
+
+def time_or_position(look: Look) -> int:
+    """Returns the position that is asked for, by itself or by a time. Raises Unasked, NotThere."""
+    at, time, last = look.whole("at"), look.query.get("as_of", ""), as_of.head(look.db).position
+    if at is not None and time:
+        raise Unasked("as_of: give either at or as_of")
+    if time:
+        return as_of.position_at(look.db, _time(time))
+    if at is not None and at > last:
+        raise NotThere(f"the file ends at position {last}")
+    return last if at is None else at
+
+
+def _time(said: str) -> str:
+    """Returns a time as events keep it; one without an offset is UTC, a date its midnight. Raises Unasked."""
+    try:
+        found = datetime.fromisoformat(said.strip().replace(" ", "+"))
+        return text(found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC))
+    except (ValueError, OverflowError):
+        raise Unasked("as_of: must be a date or a time, as 2026-11-21T16:00:00Z") from None
+
+
+def _ms(clock: str) -> int:
+    return round(moment(clock).timestamp() * 1000)
+
+
+# events, and what they are found by
+
+
+def search(look: Look) -> View:
+    """Returns what goes by a name."""
+    named = look.query.get("q", "").strip()
+    if not named:
+        return View("Search", {"q": ""}, {}, [])
+    found = browse.find(look.db, named, limit=look.limit)
+    tables = {"wallets": found.wallets, "rounds": found.rounds, "events": found.events}
+    return View(
+        f"Search: {named}",
+        {"q": named, "position": found.position},
+        tables,
+        [shell("roundbook", "history", named, "--from", look.file)],
+        {"nothing": not any(report.rows for report in tables.values()) and not found.position},
+    )
+
+
+def events(look: Look) -> View:
+    """Returns a stretch of the book, in order."""
+    after, last = look.whole("after") or 0, as_of.head(look.db).position
+    limit = SHOWN if look.limit > 0 else last
+    upto = min(after + limit, last)
+    return View(
+        f"Events {after + 1} to {upto}" if upto > after else "Events",
+        {"after": after, "upto": upto, "head": last},
+        {"events": browse.events(look.db, after=after, limit=limit)},
+        [
+            shell("roundbook", "replay", "--from", look.file, "--from-position", str(after + 1))
+            + f" --to {upto} --json"
+        ],
+        {
+            "earlier": max(0, after - SHOWN) if after else None,
+            "more": upto if upto < last else None,
+        },
+    )
+
+
+def event(look: Look) -> View:
+    """Returns an event as it is stored."""
+    position = look.whole("position", least=1)
+    if position is None:
+        raise Unasked("position: is missing")
+    found = browse.event(look.db, position)
+    tables = {"postings": browse.postings(look.db, position)} if look.party == "operator" else {}
+    about = browse.table(
+        look.db, as_of.entries(look.db, "e.position = :at", {"at": position}), "About"
+    )
+    replay = (
+        "replay",
+        "--from",
+        look.file,
+        "--from-position",
+        str(position),
+        "--to",
+        str(position),
+    )
+    return View(
+        f"Event {position}: {found.topic}",
+        {"event": found, "holds": found.holds},
+        {"about": about, **tables},
+        [shell("roundbook", *replay, "--json")],
+    )
+
+
+# reports
+
+
+def reports(look: Look) -> View:
+    """Returns which reports there are."""
+    kinds = {name: kind for name, kind in REPORTS.items() if _is_of(name, look.party)}
+    listed = [(name, _first_line(kind), ", ".join(kind.takes)) for name, kind in kinds.items()]
+    return View(
+        "Reports",
+        {},
+        {"reports": Report("Reports", ("name", "what", "takes"), listed)},
+        [shell("roundbook", "report", "--help")],
+    )
+
+
+def report(look: Look, name: str) -> View:
+    """Returns a report, or what it has to be asked. Raises NotThere, Unasked."""
+    if name not in REPORTS or not _is_of(name, look.party):
+        raise NotThere(f"there is no report {name} of the {look.party}'s book")
+    kind = REPORTS[name]
+    given = {field: look.query[field].strip() for field in kind.takes if look.query.get(field)}
+    asked = Asked(**{field: _asked(field, value) for field, value in given.items()})
+    if asked.since and asked.until and asked.since > asked.until:
+        raise Unasked("since: is after until")
+    needed = [field for field in kind.needs if field not in given]
+    made = None if needed else kind.make(look.db, asked)
+    options = [word for f, value in given.items() for word in (f"--{f.replace('_', '-')}", value)]
+    return View(
+        made.title if made else name,
+        {"name": name, "asked": given},
+        {"report": made} if made else {},
+        [shell("roundbook", "report", name, look.file, *options)],
+        {"fields": kind.takes, "needed": needed, "what": _first_line(kind)},
+    )
+
+
+def _is_of(name: str, party: str) -> bool:
+    return party == "operator" or name == "verification"
+
+
+def _first_line(kind: Kind) -> str:
+    """Returns what a report says of itself."""
+    first = (kind.make.__doc__ or "").partition("\n")[0]
+    return re.sub(r"^Returns ", "", first).rstrip(".")
+
+
+def _asked(field: str, said: str) -> Any:
+    if field not in ("since", "until", "as_of"):
+        return said
+    try:
+        return date.fromisoformat(said)
+    except ValueError:
+        raise Unasked(f"{field}: must be a day, as 2026-11-21") from None
+
+
+# the chain
+
+
+def chain(look: Look) -> View:
+    """Returns the seals, and what computing a stretch of hashes anew comes to."""
+    after = look.whole("after")
+    found = None if after is None else browse.stretch(look.db, after=after, limit=STRETCH)
+    key = ["--key", "PUBLIC_KEY"]
+    return View(
+        "Chain and seals",
+        {"overview": browse.overview(look.db), "stretch": found},
+        {
+            "seals": browse.seals(look.db, limit=look.limit),
+            "contradictions": browse.contradictions(look.db),
+        },
+        [
+            "roundbook verify roundbook.db --key PUBLIC_KEY",
+            shell("roundbook", "audit-file", look.file, "--from", "roundbook.db", *key),
+        ],
+        {"more": found.last if found and found.last < found.head and not found.broken else None},
+    )
+
+
+VIEWS: dict[str, Callable[[Look], View]] = {
+    "home": home,
+    "round": round_,
+    "wallet": wallet,
+    "search": search,
+    "events": events,
+    "event": event,
+    "reports": reports,
+    "chain": chain,
+}
+"""Every page but the reports, by its name in the address."""

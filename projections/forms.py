@@ -1,0 +1,59 @@
+"""A table to be read, and the forms it is given out in."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+Cell = str | int | None
+Row = tuple[Cell, ...]
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A table to be read. Amounts are decimal text; `holds`: no variance is other than zero."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Row]
+    note: str = ""
+    holds: bool = True
+
+    @property
+    def dicts(self) -> list[dict[str, Cell]]:
+        """The rows, each by column."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def as_plain(report: Report) -> dict[str, Any]:
+    """Returns a report as JSON values."""
+    return {**msgspec.structs.asdict(report), "rows": report.dicts}
+
+
+def as_lines(report: Report) -> bytes:
+    """Returns a report as JSON, a line a row."""
+    return msgspec.json.Encoder().encode_lines(report.dicts)
+
+
+def as_csv(report: Report) -> str:
+    """Returns a report as CSV, in which no spreadsheet finds a formula."""
+    written = io.StringIO()
+    out = csv.writer(written, lineterminator="\n")
+    out.writerow(report.columns)
+    out.writerows([inert(said(cell)) for cell in row] for row in report.rows)
+    return written.getvalue()
+
+
+def said(cell: Cell) -> str:
+    """Returns a cell as text."""
+    return "" if cell is None else str(cell)
+
+
+def inert(cell: str) -> str:
+    """Returns a cell that no spreadsheet takes for a formula; a number below zero stays a number."""
+    return f"'{cell}" if cell.startswith(FORMULA) and not NUMBER.fullmatch(cell) else cell

@@ -1,0 +1,86 @@
+"""`roundbook audit-serve`: the auditor's pages over audit files, on the auditor's own machine."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from flask import Flask, redirect
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+
+from api.audit.door import Door
+from api.audit.pages import pages
+from api.audit.shelf import Shelf
+from ledger.store import StoreUnfit
+from projections import as_of
+from projections.audit_file import AuditFileUnfit, open_audit_file
+from scripts.serve import LOOPBACK, check_free
+
+THREADS = 4
+
+
+@click.command("audit-serve")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8081, show_default=True, help="The port."
+)
+@click.option(
+    "--token",
+    envvar="ROUNDBOOK_AUDITOR_TOKEN",
+    help="Asked of whoever looks; without one, only this machine may.",
+)
+def audit_serve(*, files: tuple[Path, ...], host: str, port: int, token: str | None) -> None:
+    """Show audit files as pages: one of an operator's book, one of a provider's, or both.
+
+    The files are only read, and may be continued meanwhile.
+
+    Example: roundbook audit-serve audit.db
+    """
+    if token is None and host not in LOOPBACK:
+        raise click.UsageError("others can reach this address: give a --token")
+    shelf = Shelf(_by_party(files))
+    check_free(host, port)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/audit"
+    click.echo(f"{', '.join(map(str, files))} on {url}")
+    server = Server(
+        "scripts.audit_serve:app",
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        workers=1,
+        blocking_threads=THREADS,
+        log_level=LogLevels.error,
+    )
+    server.serve(target_loader=partial(_load, shelf, token))
+
+
+def _by_party(files: tuple[Path, ...]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for file in files:
+        try:
+            with open_audit_file(file) as db:
+                party = as_of.head(db).party
+        except AuditFileUnfit as error:
+            raise StoreUnfit(str(error)) from error
+        if party in found:
+            raise click.UsageError(f"{found[party]} and {file} are both of the {party}'s book")
+        found[party] = file
+    return found
+
+
+def _load(shelf: Shelf, token: str | None, *_: Any, **__: Any) -> Any:
+    return app(shelf, token)
+
+
+def app(shelf: Shelf, token: str | None) -> Flask:
+    """Returns the pages as an application of their own. Without a token, this machine's own."""
+    found = Flask("audit")
+    if token is None:  # another site's name may lead to this machine, and its pages would read ours
+        found.config["TRUSTED_HOSTS"] = [*LOOPBACK, "[::1]"]
+    found.register_blueprint(pages(shelf, Door({"auditor": token}) if token else None))
+    found.add_url_rule("/", "root", lambda: redirect("/audit"))
+    return found
