@@ -1,6 +1,7 @@
 """The back office's JSON: wallets, cash in and out, rounds, and the events as they are stored."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from hmac import compare_digest
 from typing import Any
@@ -9,6 +10,7 @@ import msgspec
 from apiflask import APIBlueprint, HTTPTokenAuth, Schema, fields
 from flask import Response, request
 from marshmallow import validate
+from msgspec import Raw
 
 from api.audit import travel
 from api.audit.shelf import Shelf
@@ -198,7 +200,7 @@ def feed(
     @may_read
     @blueprint.doc(summary="The signed heads, in the order they were made")
     def seals() -> Response:
-        return json_response({"seals": [msgspec.Raw(seal) for seal in store.seals()]})
+        return json_response({"seals": [Raw(seal) for seal in store.seals()]})
 
     @blueprint.get("/head")
     @may_read
@@ -281,12 +283,17 @@ _recorded_at = msgspec.json.Decoder(_Timed).decode
 
 
 def _event(record: Record) -> dict[str, Any]:
+    """Returns an event as it is stored; of a damaged one, which is no JSON, the raw bytes in base64."""
+    said: dict[str, Any] = {"body": None, "raw": record.state}
+    recorded_at = None
+    with suppress(msgspec.MsgspecError):
+        recorded_at, said = _recorded_at(record.state).recorded_at, {"body": Raw(record.state)}
     return {
         "position": record.id,
         "stream": record.originator_id,
         "version": record.originator_version,
         "topic": record.topic,
-        "recorded_at": _recorded_at(record.state).recorded_at,
+        "recorded_at": recorded_at,
         "hash": record.hash.hex(),
-        "body": msgspec.Raw(record.state),
+        **said,
     }

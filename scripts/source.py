@@ -26,6 +26,9 @@ TABLES: dict[Party, tuple[Projection, ...]] = {
     "provider": PROVIDER_TABLES,
 }
 
+PROVIDERS_FIRST = ("RoundOpened", "SweepMade", "SweepStopped")
+"""What a provider's book may begin with; an operator's begins with a wallet, or a tombstone."""
+
 T = TypeVar("T")
 
 PAGE = 1000
@@ -51,12 +54,17 @@ class Source(Protocol):
 
 
 def party_of(source: Source) -> Party:
-    """Returns whose book it is, by its first event; an empty one counts as an operator's."""
+    """Returns whose book it is, by its first event, damaged or not; an empty one counts as an operator's."""
     first = next(source.records(after=0, upto=1), None)
     if first is None:
         return "operator"
-    body = msgspec.json.decode(first.state)
-    return "provider" if "operator" in body or first.topic.startswith("Sweep") else "operator"
+    try:
+        body = msgspec.json.decode(first.state)
+    except msgspec.DecodeError:
+        body = None
+    if isinstance(body, dict) and body:
+        return "provider" if "operator" in body or first.topic.startswith("Sweep") else "operator"
+    return "provider" if first.topic in PROVIDERS_FIRST else "operator"
 
 
 @contextmanager
@@ -164,6 +172,8 @@ class _Event(msgspec.Struct):
     hash: str
     body: msgspec.Raw
     """The stored bytes, as they stand in the answer."""
+    raw: bytes | None = None
+    """The stored bytes, where they are no JSON."""
 
 
 class _Page(msgspec.Struct):
@@ -185,7 +195,7 @@ def _record(event: _Event) -> Record:
         event.stream,
         event.version,
         event.topic,
-        bytes(event.body),
+        bytes(event.body) if event.raw is None else event.raw,
         event.position,
         bytes.fromhex(event.hash),
     )
