@@ -5,7 +5,10 @@ from collections.abc import Callable
 
 
 class Periodic:
-    """Does it at once, and then again and again; what goes wrong is told, and tried again next time."""
+    """Does it at once, and then again and again; what goes wrong is told, and tried again next time.
+
+    The same defect over and over is told once, until it is another one or all went well.
+    """
 
     def __init__(
         self,
@@ -30,9 +33,13 @@ class Periodic:
             self._thread.join()
 
     def _run(self) -> None:
+        told = None
         while not self._stopping.is_set():
             try:
                 self._do()
+                told = None
             except Exception as defect:  # noqa: BLE001  (the next time may do better)
-                self._on_defect(defect)
+                if told != (said := (type(defect), str(defect))):
+                    self._on_defect(defect)
+                told = said
             self._stopping.wait(self._every_s)

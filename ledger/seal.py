@@ -83,12 +83,34 @@ def is_signed(seal: Seal) -> bool:
 def trusted(seals: Iterable[Seal], key: str) -> Mapping[str, str]:
     """Returns every key that may have signed, from the one that is trusted, by the seal's handing over.
 
-    The value is the time from which a key counts, empty for the first. Seals in the order they were made.
+    The value is the time from which a key counts, empty for the first; until when, `retire` says.
+    Seals in the order they were made.
     """
-    keys = {key: ""}
+    keys, counting = {key: ""}, key
     for seal in seals:
-        if seal.next_key and seal.key in keys and is_signed(seal):
-            keys[seal.next_key] = seal.sealed_at
+        if seal.next_key and seal.key == counting and is_signed(seal):
+            counting = seal.next_key
+            keys.setdefault(counting, seal.sealed_at)
+    return keys
+
+
+def retire(keys: Mapping[str, Seal], seal: Seal) -> Mapping[str, Seal]:
+    """Returns the keys that count no more once a seal was made, each with the seal in which it handed over.
+
+    `keys`: those that did not count before. One that is handed over to again counts again.
+    """
+    if not seal.next_key or seal.key in keys or not is_signed(seal):
+        return keys
+    after = {**keys, seal.key: seal}
+    after.pop(seal.next_key, None)
+    return after
+
+
+def retired(seals: Iterable[Seal]) -> Mapping[str, Seal]:
+    """Returns what `retire` comes to over seals in the order they were made."""
+    keys: Mapping[str, Seal] = {}
+    for seal in seals:
+        keys = retire(keys, seal)
     return keys
 
 

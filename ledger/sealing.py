@@ -1,15 +1,19 @@
 """Seals a book as it grows: every so many events, or after a while where there are fewer."""
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 import msgspec
+from eventsourcing.persistence import IntegrityError
 
 from ledger.merkle import Tree
 from ledger.moments import moment, text, utc_now
-from ledger.seal import Seal, Signer, is_signed
-from ledger.store import Record, Store
+from ledger.projection import Row
+from ledger.seal import Seal, Signer, is_signed, retired
+from ledger.store import SEALS, Record, Store
 from ledger.store.chain import GENESIS, Head, link
 
 PAGE = 1000
@@ -17,7 +21,7 @@ LOOK_EVERY_S = 1.0
 
 
 class SealContradicted(Exception):
-    """The book is not the one that was sealed; the text says where."""
+    """The book is not the one that was sealed, or the key not the one that seals it; the text says where."""
 
 
 def seals_of(store: Store) -> list[Seal]:
@@ -47,7 +51,9 @@ class Sealer:
     ) -> None:
         self._store, self._signer = store, signer
         self._every_events, self._every_s = every_events, every_s
-        self._file, self._now = file, now
+        self._file = _File(file) if file else None
+        self._now = now
+        self._handover: Seal | None = None
 
     def seal_if_due(self) -> Seal | None:
         """Returns a new seal where enough events came, or the last one is old; else None.
@@ -59,28 +65,39 @@ class Sealer:
         waited = (self._now() - moment(last.sealed_at)).total_seconds() if last else self._every_s
         if news < 0 or news >= self._every_events or (news and waited >= self._every_s):
             return self.seal()
+        self._catch_up()
         return None
 
     def seal(self, *, next_key: str = "") -> Seal | None:
         """Returns a new seal of the head, kept in the book and in the file; None where nothing is new.
 
         `next_key` hands over to another key. That is sealed in any case, and so is the first seal of
-        the key that was handed over to; only in an empty book there is nothing to seal.
-        Raises SealContradicted where the book is not the one that was sealed before.
+        the key that was handed over to; only in an empty book there is nothing to seal. Where another
+        sealer was first, what is left is sealed the next time.
+        Raises SealContradicted where the book is not the one that was sealed before, or the file is not
+        of this book, and where the key has handed over to another.
         """
-        last, head = self._last(), self._store.head()
+        self._catch_up()
+        newest = self._store.last_seal()
+        last, head = _read(newest) if newest else None, self._store.head()
         if last:
             self._check(last, head)
         if not self._is_needed(last, head, next_key):
             return None
+        if last:
+            self._check_key(last)
         tree = self._grown(last, head.position)
         made = self._signer.seal(head, tree, at=text(self._now()), next_key=next_key)
-        body = msgspec.json.encode(made)
-        self._store.add_seal(head.position, body)
-        if self._file:
-            with self._file.open("ab") as out:
-                out.write(body + b"\n")
+        try:
+            self._store.add_seal(head.position, msgspec.json.encode(made), after=newest)
+        except IntegrityError:
+            return self.seal(next_key=next_key) if next_key else None
+        self._catch_up()
         return made
+
+    def _catch_up(self) -> None:
+        if self._file:
+            self._file.catch_up(self._store)
 
     def _last(self) -> Seal | None:
         last = self._store.last_seal()
@@ -101,6 +118,19 @@ class Sealer:
         (sealed,) = self._store.records(after=last.position - 1, limit=1)
         if sealed.hash.hex() != last.hash:
             raise SealContradicted(f"the event at {last.position} is not the one that was sealed")
+
+    def _check_key(self, last: Seal) -> None:
+        """Whose turn it is the last seal says; another key may begin, but not go on once it handed over."""
+        key, known = self._signer.key, self._handover
+        if key == (last.next_key or last.key):
+            self._handover = None
+            return
+        self._handover = known or retired(seals_of(self._store)).get(key)
+        if self._handover:
+            raise SealContradicted(
+                f"the key {key} handed over to {self._handover.next_key}"
+                f" at position {self._handover.position}"
+            )
 
     def _grown(self, last: Seal | None, position: int) -> Tree:
         """Returns the tree over all events up to a position, going on from the last seal.
@@ -132,3 +162,59 @@ class Sealer:
 def _linked(previous: bytes, record: Record) -> bytes:
     stream = str(record.originator_id)
     return link(previous, stream, record.originator_version, record.topic, record.state)
+
+
+# the file
+
+
+class _File:
+    """The seals an auditor may keep elsewhere: a line a seal. It only grows; what else stands in it stays."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._compared = (0, 0)
+        """So many bytes, and the number of the seal they end with in the book."""
+
+    def catch_up(self, store: Store) -> None:
+        """Appends the seals behind the last that it holds; a last line that was torn is written again.
+
+        Raises SealContradicted where it holds a seal that the book does not.
+        """
+        with self._path.open("a+b") as file:
+            flock(file, LOCK_EX)  # other sealers append to it too
+            size = file.seek(0, os.SEEK_END)
+            upto, number = self._compared if self._compared[0] <= size else (0, 0)
+            file.seek(upto)
+            rows = store.scan(SEALS, after=number)
+            line, seal = b"\n", None
+            for line in file:
+                upto += len(line)
+                seal = _seal(line)
+                if seal:
+                    number = self._number(seal, line.strip(), rows)
+                    self._compared = (upto, number)
+            if not line.endswith(b"\n"):
+                file.truncate(size - len(line))
+                file.write(line + b"\n" if seal else b"")
+            for row in rows:
+                number, _, body = row
+                file.write(body + b"\n")
+            self._compared = (file.seek(0, os.SEEK_END), number)
+
+    def _number(self, seal: Seal, body: bytes, rows: Iterator[Row]) -> int:
+        for number, position, stored in rows:
+            if stored == body:
+                return int(number)
+            if position > seal.position:
+                break
+        raise SealContradicted(
+            f"{self._path} holds a seal of {seal.sealed_at}, at {seal.position}, that is not in the book"
+        )
+
+
+def _seal(line: bytes) -> Seal | None:
+    """Returns the seal that a line is; None where it is none, or was torn."""
+    try:
+        return msgspec.json.decode(line, type=Seal)
+    except (msgspec.MsgspecError, UnicodeError):
+        return None

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from ledger.merkle import Tree
-from ledger.seal import Seal, is_signed, trusted
+from ledger.seal import Seal, is_signed, retire, trusted
 
 Lines = Callable[[], Iterable[tuple[int, bytes]]]
 """Seals in the order they were made, again at every call: the position each is kept under, and its JSON."""
@@ -36,7 +36,7 @@ class Seals:
         self._book, self._kept = book, list(_placed(kept))
         self._keys: Mapping[str, str] = {}
         for key in keys:
-            self._keys = {**trusted(self._all(), key), **self._keys, key: ""}
+            self._keys = {**trusted(self._handovers(), key), **self._keys, key: ""}
 
     @property
     def keys_checked(self) -> bool:
@@ -56,19 +56,23 @@ class Seals:
                 hashed.update(raw + b"\n")
         return hashed.digest()
 
-    def _all(self) -> Iterator[Seal]:
-        for _, raw in heapq.merge(self._book(), self._kept, key=lambda line: line[0]):
-            seal = _read(raw)
-            if isinstance(seal, Seal):
-                yield seal
+    def _handovers(self) -> Iterable[Seal]:
+        """Returns the seals that hand over, in order, each once though it is in the book and was kept."""
+        lines = heapq.merge(self._book(), self._kept, key=lambda line: line[0])
+        read = {raw: seal for _, raw in lines if (seal := _handover(raw))}
+        return read.values()
 
     def _judged(self, lines: Iterable[tuple[int, bytes]], *, kept: bool) -> Iterator[Sealed]:
         last = 0
+        retired: Mapping[str, Seal] = {}
         for number, (position, raw) in enumerate(lines, 1):
             read = _read(raw)
             flaw = read if isinstance(read, str) else self._flaw(read, position, last)
             if not (flaw or kept or msgspec.json.encode(read) == raw):
                 flaw = "is not written as it was made"
+            if isinstance(read, Seal) and not kept:  # what was kept has to be in the book
+                flaw = flaw or _too_late(read, retired)
+                retired = retire(retired, read)
             last = max(last, position)
             named = f"line {number} of the seals that were kept" if kept else f"seal {number}"
             yield Sealed(last, kept, named, read if isinstance(read, Seal) else None, flaw)
@@ -92,6 +96,16 @@ class Seals:
         return ""
 
 
+def _too_late(seal: Seal, retired: Mapping[str, Seal]) -> str:
+    handover = retired.get(seal.key)
+    if handover is None:
+        return ""
+    return (
+        f"is by the key {seal.key}, which had handed over to {handover.next_key}"
+        f" at position {handover.position}"
+    )
+
+
 def _unfounded(seal: Seal) -> str:
     """The peaks are not signed, but the root is, and they lead to it."""
     try:
@@ -106,6 +120,11 @@ def _unfounded(seal: Seal) -> str:
     if [peak.hex() for peak in peaks] != seal.peaks:
         return "is not written as it was made"
     return ""
+
+
+def _handover(raw: bytes) -> Seal | None:
+    seal = _read(raw)
+    return seal if isinstance(seal, Seal) and seal.next_key else None
 
 
 def _read(raw: bytes) -> Seal | str:

@@ -26,7 +26,7 @@ from rich.text import Text
 from ledger.mapper import Mapper, Unreadable
 from ledger.moments import text, utc_now
 from ledger.projection import Row
-from ledger.seal import Seal, is_signed, trusted
+from ledger.seal import Seal, is_signed, retire, trusted
 from ledger.store import EVENTS, StoreUnfit
 from ledger.store.chain import Head, link
 from projections.audit_file import (
@@ -297,8 +297,11 @@ def _take_seals(file: AuditFile, seals: list[Seal], keys: Collection[str]) -> No
             raise Contradiction(_seal(ours).position, "its seal is gone, or another one")
     since = _since(seals, keys) if keys else None
     known = [seal for seal in seals if seal.position <= upto]
-    for seal in known[0 if keys else len(held) :]:
-        _check_seal(file, seal, since)
+    retired: Mapping[str, Seal] = {}
+    for number, seal in enumerate(known):
+        if keys or number >= len(held):
+            _check_seal(file, seal, since, retired.get(seal.key))
+        retired = retire(retired, seal)
     file.add_seals([_row(number, seal) for number, seal in enumerate(known, 1)][len(held) :])
 
 
@@ -311,9 +314,17 @@ def _since(seals: list[Seal], keys: Collection[str]) -> dict[str, str]:
     return found
 
 
-def _check_seal(file: AuditFile, seal: Seal, since: Mapping[str, str] | None) -> None:
+def _check_seal(
+    file: AuditFile, seal: Seal, since: Mapping[str, str] | None, handover: Seal | None
+) -> None:
     if not is_signed(seal):
         raise Contradiction(seal.position, f"the seal of {seal.sealed_at} is forged")
+    if handover:
+        raise Contradiction(
+            seal.position,
+            f"the seal of {seal.sealed_at} is by a key that had handed over to {handover.next_key}"
+            f" at position {handover.position}",
+        )
     if seal.position < 1 or file.hash_at(seal.position) != seal.hash:
         raise Contradiction(
             seal.position,

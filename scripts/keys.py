@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ledger.seal import Signer, new_key
+from ledger.seal import Signer, new_key, retired
 from ledger.sealing import Sealer, seals_of
 from scripts.seal import key_file, knows, read_key, sealing, seals_file
 
@@ -49,8 +49,8 @@ def show(*, file: Path) -> None:
 def rotate(*, store: str, old_file: Path, new_file: Path, file: Path | None) -> None:
     """Seal a book with the old key, which hands over, and then with the new one.
 
-    Whoever trusts the old key can trust the new one from there on. A service that is running seals
-    with the old key until it is started with the new one.
+    Whoever trusts the old key can trust the new one from there on. A service that is running seals no
+    more until it is started with the new one: what the old key signs from then on counts as forged.
 
     Example: roundbook keys rotate roundbook.db --key seal.pem --to seal-2.pem
     """
@@ -63,6 +63,10 @@ def rotate(*, store: str, old_file: Path, new_file: Path, file: Path | None) -> 
             raise click.BadParameter(
                 f"{old_file}: no seal of this book is by this key, or hands over to it",
                 param_hint="--key",
+            )
+        if gone := retired(seals).get(old.key):
+            raise click.BadParameter(
+                f"{old_file}: this key handed over to {gone.next_key} already", param_hint="--key"
             )
         new = _successor(old, new_file)
         handed_over = Sealer(book, old, file=file).seal(next_key=new.key)

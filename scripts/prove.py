@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -22,7 +23,7 @@ from ledger.merkle import Step
 from ledger.money import to_text
 from ledger.operator import events as ours
 from ledger.provider import events as theirs
-from ledger.seal import Seal, is_signed, trusted
+from ledger.seal import Seal, is_signed, retired, trusted
 from ledger.sealing import SealContradicted
 from ledger.store import Record, StoreUnfit
 from ledger.store.chain import GENESIS, link
@@ -345,6 +346,15 @@ def _check_seal(proof: Proof, key: str) -> None:
     if proof.seal.key not in trusted(proof.handovers, key):
         raise Unproved(
             f"the seal is by another key, {proof.seal.key}, and {key} did not hand over to it"
+        )
+    before = takewhile(
+        lambda each: each != proof.seal, proof.handovers
+    )  # it may be the last of them
+    handover = retired(before).get(proof.seal.key)
+    if handover:
+        raise Unproved(
+            f"the seal is by the key {proof.seal.key}, which had handed over to {handover.next_key}"
+            f" at position {handover.position}"
         )
 
 

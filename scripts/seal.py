@@ -18,7 +18,7 @@ seals_file = click.option(
     "file",
     metavar="SEALS",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Append the seal to this file too, which the auditor may keep elsewhere: a line a seal.",
+    help="Keep every seal in this file too, which the auditor may keep elsewhere: a line a seal.",
 )
 
 

@@ -96,8 +96,9 @@ def judge(delivery: Delivery, end: commands.EndSend, *, most_sends: int) -> Verd
     """Returns what a send's end means for its delivery.
 
     `old`: another sender has taken over, or it is closed; only an answer that settles it still counts.
+    Nothing counts of a send that never started.
     """
-    if delivery.closed:
+    if delivery.closed or not 1 <= end.attempt <= delivery.attempts:
         return "old"
     if end.outcome == "answered" and end.code == 0:
         return "confirmed"

@@ -63,7 +63,10 @@ class Store(ApplicationRecorder):
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[Head]:
-        """Reads inside see the head it yields and nothing later; writers are not held up."""
+        """Reads inside see the head it yields and nothing later; writers are not held up.
+
+        Inside another one, or a transaction, it is a part of that.
+        """
 
     @abstractmethod
     def streams(self, names: Collection[str]) -> Mapping[str, Sequence[tuple[str, bytes]]]:
@@ -113,12 +116,14 @@ class Store(ApplicationRecorder):
         """Yields a table's whole rows, one at a time, so that memory stays flat.
 
         Of EVENTS: position, stream, version, topic, body, hash, in order, those behind a position, where
-        one is given; of SEALS: number, position, JSON, in order; of others key first, in no order.
+        one is given; of SEALS: number, position, JSON, in order, those behind a number; of others key
+        first, in no order.
         """
         if table == EVENTS:
             yield from self._scan_events(after or 0)
         elif table == SEALS:
-            for number, seal in enumerate(self.seals(), 1):
+            known = after or 0
+            for number, seal in enumerate(self.seals()[known:], known + 1):
                 yield number, msgspec.json.decode(seal)["position"], seal
         else:
             yield from self.rows(table)
@@ -138,8 +143,11 @@ class Store(ApplicationRecorder):
         """Returns the newest seal, None where there is none."""
 
     @abstractmethod
-    def add_seal(self, position: int, seal: bytes) -> None:
-        """Keeps a seal of the head at a position, durable when it returns."""
+    def add_seal(self, position: int, seal: bytes, *, after: bytes | None) -> None:
+        """Keeps a seal of the head at a position, durable when it returns.
+
+        Raises IntegrityError where `after` is not the newest seal any more: another sealer was first.
+        """
 
     @abstractmethod
     def clear(self, table: str) -> None:

@@ -168,8 +168,10 @@ class MemoryStore(POPOApplicationRecorder, Store):
         with self._database_lock:
             return self._seals[-1] if self._seals else None
 
-    def add_seal(self, position: int, seal: bytes) -> None:  # noqa: ARG002
+    def add_seal(self, position: int, seal: bytes, *, after: bytes | None) -> None:  # noqa: ARG002
         with self._database_lock:
+            if self.last_seal() != after:
+                raise IntegrityError("seals: there is a newer one")
             self._seals.append(seal)
 
     def select_notifications(

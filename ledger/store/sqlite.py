@@ -81,7 +81,9 @@ _RECORDS = "select * from stored_events where position > ? order by position lim
 
 _SCAN = "select position, stream, version, topic, cast(state as blob), hash from stored_events"
 _NEXT = "where position > coalesce(?, -9223372036854775808) order by position limit 1"
-_SEALED = "select number, position, cast(seal as blob) from seals order by number"
+_SEALED = "select number, position, cast(seal as blob) from seals"
+_NEWEST_SEAL = "select seal from seals order by number desc limit 1"
+_ADD_SEAL = f"insert into seals (position, seal) select ?, ? where ({_NEWEST_SEAL}) is ?"
 
 _NO_END = 2**63 - 1
 
@@ -171,10 +173,15 @@ class SQLiteStore(Store):
             self._writer.execute(statement)
         self._writer.execute("commit")
 
+    @property
+    def _own(self) -> pysqlite3.Connection | None:
+        """The connection of this thread's transaction or snapshot."""
+        return getattr(self._local, "connection", None)
+
     def _read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Reads on the connection of this thread's transaction or snapshot, else on an idle one."""
         rows: list[Any]
-        own = getattr(self._local, "connection", None)
+        own = self._own
         with _Translated():
             if own is not None:
                 rows = own.execute(statement, parameters).fetchall()
@@ -205,6 +212,9 @@ class SQLiteStore(Store):
 
     @contextmanager
     def snapshot(self) -> Iterator[Head]:
+        if self._own is not None:
+            yield self.head()
+            return
         with self._reader() as connection, _Translated():
             connection.execute("begin")
             self._local.connection = connection
@@ -221,7 +231,7 @@ class SQLiteStore(Store):
         with self._lock:
             with _Translated():
                 self._writer.execute("begin immediate")
-            self._local.connection = self._writer
+            outer, self._local.connection = self._own, self._writer
             try:
                 self._head = self.head()
                 yield self._head
@@ -230,7 +240,7 @@ class SQLiteStore(Store):
                 self._roll_back()
                 raise
             finally:
-                self._local.connection = None
+                self._local.connection = outer
 
     def _flush(self) -> None:
         with _Translated():
@@ -251,7 +261,7 @@ class SQLiteStore(Store):
         self, stored_events: Sequence[StoredEvent], *, changes: Changes | None = None, **_: Any
     ) -> Sequence[int]:
         """Appends events and the rows they came to; all or nothing. Raises IntegrityError."""
-        if getattr(self._local, "connection", None) is self._writer:
+        if self._own is self._writer:
             return self._insert(stored_events, changes or {})
         with self.transaction():
             return self._insert(stored_events, changes or {})
@@ -335,27 +345,29 @@ class SQLiteStore(Store):
     def scan(self, table: str, *, after: int | None = None) -> Iterator[Row]:
         """Reads rows as they lie there, at whatever position, as they are asked for."""
         assert table in (EVENTS, SEALS, *self._tables)
-        own = getattr(self._local, "connection", None)
+        own = self._own
         with nullcontext(own) if own else self._reader() as connection, _Translated():
             if table == EVENTS:
                 yield from _scanned(connection, after)
+            elif table == SEALS:
+                behind = "" if after is None else f"where number > {after:d}"
+                yield from connection.execute(f"{_SEALED} {behind} order by number")
             else:
-                yield from connection.execute(
-                    _SEALED if table == SEALS else f"select * from {table}"
-                )
+                yield from connection.execute(f"select * from {table}")
 
     def seals(self) -> Sequence[bytes]:
         return [seal.encode() for (seal,) in self._read("select seal from seals order by number")]
 
     def last_seal(self) -> bytes | None:
-        found = self._read("select seal from seals order by number desc limit 1")
+        found = self._read(_NEWEST_SEAL)
         return found[0][0].encode() if found else None
 
-    def add_seal(self, position: int, seal: bytes) -> None:
+    def add_seal(self, position: int, seal: bytes, *, after: bytes | None) -> None:
+        before = None if after is None else after.decode()
         with self.transaction(), _Translated():
-            self._writer.execute(
-                "insert into seals (position, seal) values (?, ?)", (position, seal.decode())
-            )
+            added = self._writer.execute(_ADD_SEAL, (position, seal.decode(), before))
+            if not added.rowcount:
+                raise persistence.IntegrityError("seals: there is a newer one")
 
     # the library's recorder
 

@@ -614,6 +614,23 @@ def test_an_end_reported_twice_is_recorded_once(book: Book, kind: Any, said: int
         assert not ask(book, end_send(kind, reference, attempt=send.attempt, code=said)).recorded
 
 
+@pytest.mark.parametrize("said", [0, 15, 998, None])
+@KINDS
+def test_an_end_of_a_send_that_never_started_is_ignored(
+    book: Book, kind: Any, said: int | None
+) -> None:
+    reference = OWED[kind](book)
+    with nothing_recorded(book):
+        for attempt in (-1, 0, 1, 2):
+            assert ended(book, kind, reference, attempt, said) == []
+    send = started(book, kind, reference)
+    with nothing_recorded(book):
+        for attempt in (-1, 0, send.attempt + 1):
+            assert ended(book, kind, reference, attempt, said) == []
+    assert ended(book, kind, reference, send.attempt, 0)
+    assert delivery(book, kind, reference).state == "confirmed"
+
+
 @KINDS
 def test_an_old_senders_0_settles_while_another_sends(
     book: Book, clock: examples.Clock, kind: Any

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from eventsourcing.persistence import StoredEvent
 
 from ledger import merkle
+from ledger.merkle import Tree
 from ledger.operator import events
 from ledger.operator.book import MAPPER
 from ledger.refusals import NotEnoughCash, Refusal
@@ -21,16 +22,18 @@ from ledger.seal import Seal, is_signed, new_key, signer
 from ledger.sealing import Sealer, seals_of
 from ledger.store import StoreUnfit, open_store
 from ledger.store.chain import link
+from scripts.audit_file import audit_file
 from scripts.keys import keys
 from scripts.prove import check_proof, prove
 from scripts.seal import seal
+from scripts.verify import verify
 from tests import controls
 from tests.http import wire
 from tests.http.server import serving
 from tests.provider import examples
 from tests.seals import Clock, behind, hashes, pymerkle_root, read, rechain
 
-ROUNDBOOK = click.Group("roundbook", commands=[keys, seal, prove, check_proof])
+ROUNDBOOK = click.Group("roundbook", commands=[keys, seal, prove, check_proof, verify, audit_file])
 
 BET, RESULT = controls.REFERENCE, controls.RESULT_REFERENCE
 REVERSED, BURIED, POOR = "reversed-bet", "buried-bet", "bet-of-the-poor"
@@ -314,7 +317,7 @@ def test_rotations_are_lines_of_the_auditors_file_too(sealed):
     file = sealed.folder / "seals.jsonl"
     sealed.rotate("new.pem", "--file", file)
 
-    assert read(file.read_bytes().splitlines()) == sealed.seals[1:]
+    assert read(file.read_bytes().splitlines()) == sealed.seals
 
 
 def test_a_book_is_rotated_before_its_first_seal(desk):
@@ -350,6 +353,40 @@ def test_a_key_that_the_book_does_not_know_hands_over_nothing(sealed):
     assert "no seal of this book is by this key" in result.stderr
     assert not (sealed.folder / "new.pem").exists()
     assert len(sealed.seals) == 1
+
+
+def test_a_key_that_handed_over_does_not_do_so_again_and_no_key_is_made(sealed):
+    sealed.rotate("new.pem")
+    given = ("--key", sealed.key, "--to", sealed.folder / "newer.pem")
+    result = sealed.run("keys", "rotate", sealed.path, *given, code=2)
+
+    assert "this key handed over to" in result.stderr
+    assert not (sealed.folder / "newer.pem").exists()
+
+
+def stolen(desk):
+    """Seals with the old key, as who stole it would: behind the command's back."""
+    desk.rotate("new.pem")
+    desk.fill(lambda book: book.submit(controls.deposit(reference="later")))
+    with closing(open_store(f"sqlite:///{desk.path}")) as store:
+        old, tree, head = signer(desk.key.read_bytes()), Tree(), store.head()
+        tree.extend([record.hash for record in store.records(after=0, limit=head.position)])
+        made = old.seal(head, tree, at="2030-01-01T00:00:00.000000Z")
+        store.add_seal(head.position, msgspec.json.encode(made), after=store.last_seal())
+
+
+def test_what_a_key_signs_after_it_handed_over_is_refused_wherever_it_is_read(sealed):
+    stolen(sealed)
+    audit = sealed.folder / "audit.db"
+
+    for command in (
+        ("verify", sealed.path),
+        ("verify", sealed.path, "--key", sealed.public),
+        ("audit-file", audit, "--from", sealed.path),
+        ("audit-file", audit, "--from", sealed.path, "--key", sealed.public),
+    ):
+        assert "had handed over to" in sealed.run(*command, code=1).output
+    assert "had handed over to" in sealed.refuses_to_prove("later")
 
 
 # prove and check

@@ -12,7 +12,17 @@ from msgspec.structs import asdict, replace
 
 from ledger import merkle
 from ledger.merkle import Tree
-from ledger.seal import KeyWrong, Seal, Signer, covered, is_signed, new_key, signer, trusted
+from ledger.seal import (
+    KeyWrong,
+    Seal,
+    Signer,
+    covered,
+    is_signed,
+    new_key,
+    retired,
+    signer,
+    trusted,
+)
 from ledger.sealing import SealContradicted, Sealer, seals_of
 from ledger.store import open_store
 from ledger.store.chain import Head
@@ -155,6 +165,41 @@ def test_a_hand_over_before_its_key_was_trusted_counts_for_nothing():
     seals = [sealed(OTHER, next_key=THIRD.key), sealed(next_key=OTHER.key)]
 
     assert set(trusted(seals, SIGNER.key)) == {SIGNER.key, OTHER.key}
+
+
+def test_a_hand_over_by_a_key_that_handed_over_before_counts_for_nothing():
+    seals = [sealed(next_key=OTHER.key), sealed(next_key=STRANGER.key)]
+
+    assert set(trusted(seals, SIGNER.key)) == {SIGNER.key, OTHER.key}
+
+
+def test_a_key_that_is_handed_over_to_again_counts_from_the_first_time():
+    seals = [sealed(next_key=OTHER.key), sealed(OTHER, next_key=SIGNER.key)]
+
+    assert trusted(seals, SIGNER.key) == {SIGNER.key: "", OTHER.key: AT}
+    assert trusted([*seals, sealed(next_key=OTHER.key, at="later")], SIGNER.key)[OTHER.key] == AT
+
+
+def test_a_key_is_retired_by_the_seal_in_which_it_hands_over():
+    first, second = sealed(next_key=OTHER.key), sealed(OTHER, next_key=THIRD.key)
+
+    assert retired([]) == retired([sealed(), sealed(OTHER)]) == {}
+    assert retired([sealed(), first, sealed(OTHER), second]) == {
+        SIGNER.key: first,
+        OTHER.key: second,
+    }
+    assert retired([first, sealed(next_key=STRANGER.key)]) == {SIGNER.key: first}
+
+
+def test_a_key_that_is_handed_over_to_again_is_not_retired():
+    first, back = sealed(next_key=OTHER.key), sealed(OTHER, next_key=SIGNER.key)
+
+    assert retired([first, back]) == {OTHER.key: back}
+    assert retired([sealed(next_key=SIGNER.key)]) == {}
+
+
+def test_a_forged_hand_over_retires_no_key():
+    assert retired([replace(sealed(), next_key=STRANGER.key)]) == {}
 
 
 # key files

@@ -1,3 +1,4 @@
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import pytest
 from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
 
 from ledger.operator.book import Book
-from ledger.store import Record, Store, StoreUnfit, open_store
+from ledger.store import SEALS, Record, Store, StoreUnfit, open_store
 from ledger.store.chain import GENESIS, Head, link
 from ledger.store.sqlite import SQLiteStore
 from projections import IN_TRANSACTION
@@ -561,6 +562,73 @@ def test_a_snapshot_sees_nothing_later_and_holds_no_writer_up(book: Book) -> Non
             assert book.store.records(after=head.position, limit=10) == []
         book.submit(controls.place_bet(reference="later"))
     assert book.store.head().position > head.position
+
+
+def test_a_snapshot_inside_another_is_a_part_of_it(store: Store) -> None:
+    store.insert_events(events("a", [1]))
+    with ThreadPoolExecutor(1) as writer:
+        with store.snapshot() as outer:
+            with store.snapshot() as inner, store.snapshot():
+                assert inner == outer
+            if isinstance(store, SQLiteStore):
+                writer.submit(store.insert_events, events("a", [2])).result(10)
+            assert store.head() == outer
+            with store.snapshot() as inner:
+                assert inner == outer
+            assert [record.id for record in everything(store)] == [1]
+        writer.submit(store.insert_events, events("b", [1])).result(10)
+    assert store.head().position > outer.position
+
+
+def test_a_snapshot_inside_a_transaction_is_a_part_of_it(store: Store) -> None:
+    with store.transaction():
+        store.insert_events(events("a", [1]))
+        with store.snapshot() as inner:
+            assert inner == store.head()
+            assert inner.position == 1
+        store.insert_events(events("a", [2]))
+    assert store.head().position == 2
+
+
+def test_a_snapshot_goes_on_behind_a_transaction_inside_it(opened: Callable[[], Store]) -> None:
+    store = opened()
+    with store.snapshot() as head:
+        store.insert_events(events("a", [1]))
+        assert store.head() == head
+    assert store.head().position == 1
+
+
+# seals
+
+
+def test_seals_are_kept_in_the_order_they_were_made(store: Store) -> None:
+    made = [b'{"position":1}', b'{"position":2}', b'{"position":2,"next_key":"k"}']
+    for after, seal in zip([None, *made], made, strict=False):
+        assert store.last_seal() == after
+        store.add_seal(json.loads(seal)["position"], seal, after=after)
+    assert list(store.seals()) == made
+    rows = [(1, 1, made[0]), (2, 2, made[1]), (3, 2, made[2])]
+    assert list(store.scan(SEALS)) == rows
+    assert [list(store.scan(SEALS, after=number)) for number in range(5)] == [
+        rows,
+        rows[1:],
+        rows[2:],
+        [],
+        [],
+    ]
+
+
+def test_a_seal_is_refused_where_another_was_made_meanwhile(store: Store) -> None:
+    first, second = b'{"position":1}', b'{"position":2}'
+    with pytest.raises(IntegrityError):
+        store.add_seal(1, first, after=second)
+    store.add_seal(2, first, after=None)
+    for after in (None, second):
+        with pytest.raises(IntegrityError):
+            store.add_seal(2, second, after=after)
+    assert list(store.seals()) == [first]
+    store.add_seal(2, second, after=first)
+    assert list(store.seals()) == [first, second]
 
 
 def test_the_first_parts_of_keys_are_found_without_a_scan(book: Book) -> None:

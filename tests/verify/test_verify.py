@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from ledger.projection import Row
 from ledger.provider import events as theirs
 from ledger.provider.book import MAPPER as THEIR_MAPPER
 from ledger.provider.rules import ProviderRules
-from ledger.store import EVENTS, SEALS
+from ledger.seal import new_key, signer
+from ledger.store import EVENTS, SEALS, Store
 from ledger.store.chain import link
 from ledger.verify import BATCH, Finding, Progress, Side, Verification, _links, _Topics
 from ledger.verify_rules import Digest, Shelf, Total
@@ -105,6 +107,66 @@ def test_a_key_that_nobody_handed_over_to_is_not_trusted(store_url: str) -> None
         finding = verdict_of(book.store, key=SIGNER.key).finding
         assert finding
         assert (finding.kind, finding.position) == ("seal", 4)
+
+
+def handed_over(book: Any, *signers: Any, events: int = 1) -> None:
+    """Seals; each key but the last hands over to the one behind it, and after so many events that seals."""
+    controls.fund(book)
+    for old, new in pairwise(signers):
+        books.seal(book, old, next_key=new.key)
+        for _ in range(events):
+            book.submit(controls.deposit(reference=f"deposit {book.store.head().position}"))
+        books.seal(book, new)
+
+
+def seal_by_force(store: Store, by: Any, *, next_key: str = "") -> None:
+    """Adds a seal as one would who has a key and reaches into the book."""
+    tree = Tree()
+    for *_, hashed in rows_of(store):
+        tree.append(hashed)
+    made = by.seal(store.head(), tree, at="2999-01-01T00:00:00.000000Z", next_key=next_key)
+    store.add_seal(tree.size, msgspec.json.encode(made), after=store.last_seal())
+
+
+@pytest.mark.parametrize("key", [None, SIGNER.key], ids=["no key", "the first key"])
+def test_a_seal_by_a_key_that_had_handed_over_is_found(store_url: str, key: str | None) -> None:
+    with closing(controls.new_book(store_url)) as book:
+        handed_over(book, SIGNER, books.OTHER_SIGNER)
+        last = book.store.head().position
+        book.submit(controls.place_bet())
+        seal_by_force(book.store, SIGNER)
+        finding = verdict_of(book.store, key=key).finding
+        assert finding
+        assert (finding.kind, finding.position) == ("seal", book.store.head().position)
+        assert finding.detail == (
+            f"seal 3 is by the key {SIGNER.key}, which had handed over"
+            f" to {books.OTHER_SIGNER.key} at position {last - 1}"
+        )
+
+
+def test_a_key_that_had_handed_over_does_not_hand_over_again(store_url: str) -> None:
+    stranger = signer(new_key())
+    with closing(controls.new_book(store_url)) as book:
+        handed_over(book, SIGNER, books.OTHER_SIGNER)
+        last = book.store.head().position
+        seal_by_force(book.store, SIGNER, next_key=stranger.key)
+        book.submit(controls.place_bet())
+        seal_by_force(book.store, stranger)
+        finding = verdict_of(book.store, key=SIGNER.key).finding
+        assert finding
+        assert (finding.kind, finding.position) == ("seal", last)
+        assert "which had handed over" in finding.detail
+
+
+@pytest.mark.parametrize("events", [0, 1])
+def test_a_key_that_is_handed_over_to_again_counts_again(store_url: str, events: int) -> None:
+    with closing(controls.new_book(store_url)) as book:
+        handed_over(book, SIGNER, books.OTHER_SIGNER, SIGNER, books.OTHER_SIGNER, events=events)
+        kept = list(book.store.seals())
+        for key in (None, SIGNER.key):
+            assert verdict_of(book.store, key=key).holds
+            for lines in (kept, kept[1::2], [line for line in kept for _ in range(2)]):
+                assert verdict_of(book.store, key=key, kept=lines).holds
 
 
 # rules that one who knows the chain would break
