@@ -1,7 +1,7 @@
 """`roundbook report`: what a regulator asks for, from an audit file."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -41,7 +41,7 @@ DAY = Day()
 @click.argument("name", type=click.Choice(list(REPORTS)), metavar="NAME")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--provider", metavar="ID", help="Only this provider's.")
-@click.option("--round", metavar="ID", help="The round of a round-history.")
+@click.option("--round", "round_id", metavar="ID", help="The round of a round-history.")
 @click.option("--user", metavar="ID", help="Only this player's.")
 @click.option("--currency", metavar="CODE", help="Only in this currency.")
 @click.option("--since", type=DAY, help="From this day on, UTC.")
@@ -49,7 +49,19 @@ DAY = Day()
 @click.option("--as-of", type=DAY, help="As things stood at the end of this day, UTC.")
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
-def report(*, name: str, file: Path, form: str | None, **about: Any) -> None:
+def report(
+    *,
+    name: str,
+    file: Path,
+    form: str | None,
+    provider: str | None,
+    round_id: str | None,
+    user: str | None,
+    currency: str | None,
+    since: date | None,
+    until: date | None,
+    as_of: date | None,
+) -> None:
     """Print a report of an operator's audit file, which is only read.
 
     \b
@@ -67,8 +79,16 @@ def report(*, name: str, file: Path, form: str | None, **about: Any) -> None:
 
     Example: roundbook report daily-wallets audit.db --user 123456 --since 2026-11-01 --csv
     """
-    _check(name, about)
-    asked = Asked(**about)
+    asked = Asked(
+        provider=provider,
+        round=round_id,
+        user=user,
+        currency=currency,
+        since=since,
+        until=until,
+        as_of=as_of,
+    )
+    _check(name, asked)
     try:
         with _opened(file) as db:
             _check_party(name, db, file)
@@ -79,16 +99,17 @@ def report(*, name: str, file: Path, form: str | None, **about: Any) -> None:
     sys.exit(0 if made.holds else 1)
 
 
-def _check(name: str, about: Mapping[str, Any]) -> None:
-    for option, value in about.items():
+def _check(name: str, asked: Asked) -> None:
+    for option, value in msgspec.structs.asdict(asked).items():
         said = f"--{option.replace('_', '-')}"
         if value is None and option in REPORTS[name].needs:
             raise click.UsageError(f"{name} needs {said}")
         if value is not None and option not in REPORTS[name].takes:
             raise click.UsageError(f"{name} takes no {said}")
-    since, until = about["since"], about["until"]
-    if since and until and since > until:
-        raise click.BadParameter(f"{since} is after --until {until}", param_hint="--since")
+    if asked.since and asked.until and asked.since > asked.until:
+        raise click.BadParameter(
+            f"{asked.since} is after --until {asked.until}", param_hint="--since"
+        )
 
 
 @contextmanager

@@ -126,7 +126,11 @@ def _fund(book: Book) -> None:
 def _welcome(settings: Settings, *, demo: bool) -> str:
     url = f"http://{settings.server.host}:{settings.server.port}"
     books = [settings.store, *([settings.provider_book.store] if settings.provider_book else [])]
-    lines = [f"Roundbook on {url}   books: {', '.join(books)}   calls: {url}/docs/", ""]
+    lines = [
+        f"Roundbook on {url}   books: {', '.join(books)}   calls: {url}/docs/"
+        f"   auditor's pages: {url}/audit",
+        "",
+    ]
     return "\n".join(lines + _demo_lines(settings, url)) if demo else lines[0]
 
 
@@ -147,6 +151,8 @@ def _demo_lines(settings: Settings, url: str) -> list[str]:
         f" SECRET={caller.secret}",
         "",
         f"curl -s '{url}/V4/Bet?{pairs[0]}' -d '{_bet(settings.provider[0].id)}'",
+        "",
+        f"In a browser: {url}/audit, with the token {auditor}",
         "",
     ]
 
