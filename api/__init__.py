@@ -69,8 +69,7 @@ def create_app(
     store = store or open_store(settings.store, IN_TRANSACTION)
     _check_spelling(settings, store)
     book = Book(store, settings.house(), latch=event_loop.latch, on_defect=http.log_defect, now=now)
-    app = APIFlask("api", title="Roundbook", version="0.1.0", docs_path=None)
-    app.request_class = http.StrictRequest
+    app = http.App("api", title="Roundbook", version="0.1.0", docs_path=None)
     app.url_map.merge_slashes = False  # an id may hold them
     app.security_schemes = PARTNER
     app.extensions["book"] = book

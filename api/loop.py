@@ -81,6 +81,7 @@ class Service:
     def __init__(self, app: Wsgi, close: Callable[[], None]) -> None:
         self._app = app
         self._close = close
+        self._idle: list[greenlet] = []
         self._aside = [(prefix, ThreadPoolExecutor(ASIDE_THREADS, prefix)) for prefix in ASIDE]
 
     async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
@@ -99,10 +100,11 @@ class Service:
             loop = asyncio.get_running_loop()
             protocol.response_bytes(*await loop.run_in_executor(threads, self._answered, environ))
             return
-        request = greenlet(self._answered)
+        request = self._idle.pop() if self._idle else greenlet(self._work)
         answer = request.switch(environ)
-        while not request.dead:
+        while isinstance(answer, asyncio.Future):
             answer = request.switch(await answer)
+        self._idle.append(request)
         protocol.response_bytes(*answer)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -118,6 +120,11 @@ class Service:
                 if scope.path.startswith(prefix):
                     return threads
         return None
+
+    def _work(self, environ: dict[str, Any]) -> None:
+        """Answers one request after another: a greenlet costs 20 µs to make, and next to nothing to use again."""
+        while True:
+            environ = getcurrent().parent.switch(self._answered(environ))
 
     def _answered(self, environ: dict[str, Any]) -> tuple[int, Headers, bytes]:
         started: list[tuple[str, Headers]] = []
