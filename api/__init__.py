@@ -8,13 +8,13 @@ from apiflask import APIFlask
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from api import http, problems
-from api import loop as event_loop
 from api.admin import admin, bearer
 from api.audit.door import Door
 from api.audit.pages import pages
 from api.audit.shelf import Behind, NotKept, Shelf
 from api.audit.views import Unasked
 from api.credentials import Partner
+from api.loop import Turns
 from api.operator import calls as wallet_calls
 from api.operator.wallet import wallet
 from api.ops import ops
@@ -68,11 +68,13 @@ def create_app(
     """
     store = store or open_store(settings.store, IN_TRANSACTION)
     _check_spelling(settings, store)
-    book = Book(store, settings.house(), latch=event_loop.latch, on_defect=http.log_defect, now=now)
+    turns = Turns()
+    book = Book(store, settings.house(), latch=turns.latch, on_defect=http.log_defect, now=now)
     app = http.App("api", title="Roundbook", version="0.1.0", docs_path=None)
     app.url_map.merge_slashes = False  # an id may hold them
     app.security_schemes = PARTNER
     app.extensions["book"] = book
+    app.extensions["turns"] = turns
     app.extensions["background"] = []
     app.after_request(http.close_unread)
     if settings.server.log_requests:
@@ -164,14 +166,15 @@ def _add_provider(
     app: APIFlask, settings: Settings, now: Callable[[], datetime], shelf: Shelf
 ) -> None:
     assert settings.provider_book is not None
+    turns = app.extensions["turns"]
     book = ProviderBook(
         open_store(settings.provider_book.store, PROVIDER_TABLES),
         settings.provider_house(),
         now=now,
-        latch=event_loop.latch,
+        latch=turns.latch,
         on_defect=http.log_defect,
     )
-    waiting = Waiting(event_loop.latch)
+    waiting = Waiting(turns.latch)
     courier = worker(settings, book, waiting)
     desk = Desk(book, waiting, courier.wake)
     app.extensions["provider_book"], app.extensions["worker"] = book, courier

@@ -8,10 +8,11 @@ few threads: a long look at a book holds up no bet. The application stays plain 
 import asyncio
 import io
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -22,6 +23,9 @@ from ledger.writer import Latch, thread_latch
 
 BODY_S = 10.0
 """What a body may take to come in whole."""
+
+LOOK_S = 0.1
+"""By how much a deadline may be overrun."""
 
 ASIDE = ("/api/", "/audit")
 """Where reading may take its time; each of them has threads of its own."""
@@ -46,41 +50,137 @@ class Scope(Protocol):
     headers: Any
 
 
-def latch() -> Latch:
-    """Returns what one caller waits at: a request's greenlet lets the loop go on, a thread sleeps."""
-    return GreenletLatch() if getcurrent().parent else thread_latch()
-
-
 class GreenletLatch:
     """Shut until it is released, from any thread."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._ended = self._loop.create_future()
+    def __init__(self, turns: "Turns") -> None:
+        self._turns = turns
+        self._ended = turns.loop.create_future()
 
     def acquire(self, *, timeout: float) -> bool:
         """Returns True once it is released, False where that takes longer than so many seconds."""
-        late = self._loop.call_later(timeout, partial(self._end, released=False))
+        self._turns.deadlines.add(self, timeout)
         released: bool = getcurrent().parent.switch(self._ended)
-        late.cancel()
+        self._turns.deadlines.drop(self)
         return released
 
     def release(self) -> None:
         """Wakes the one who waits."""
-        with suppress(RuntimeError):  # nobody waits on a loop that is closed
-            self._loop.call_soon_threadsafe(partial(self._end, released=True))
+        self._turns.give(self)
 
-    def _end(self, *, released: bool) -> None:
+    def end(self, *, released: bool) -> None:
+        """Lets the one who waits go on; on the loop's own thread."""
         if not self._ended.done():
             self._ended.set_result(released)
+
+    def late(self) -> None:
+        """Its time is over."""
+        self.end(released=False)
+
+
+class Turns:
+    """What the greenlets of one loop share: who goes on, told by another thread once for many; and deadlines."""
+
+    def __init__(self) -> None:
+        self._released: deque[GreenletLatch] = deque()
+        self._called = False
+
+    def latch(self) -> Latch:
+        """Returns what one caller waits at: a request's greenlet lets the loop go on, a thread sleeps."""
+        return GreenletLatch(self) if getcurrent().parent else thread_latch()
+
+    @cached_property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The one loop whose greenlets wait here."""
+        return asyncio.get_running_loop()
+
+    @cached_property
+    def deadlines(self) -> "Deadlines":
+        """Until when each of them waits."""
+        return Deadlines(self.loop)
+
+    def give(self, latch: GreenletLatch) -> None:
+        """Has the loop let a latch go, from any thread."""
+        self._released.append(latch)
+        if not self._called:
+            self._called = True
+            with suppress(RuntimeError):  # nobody waits on a loop that is closed
+                self.loop.call_soon_threadsafe(self._give)
+
+    def _give(self) -> None:
+        self._called = False  # first: what is added from here on calls again
+        while self._released:
+            self._released.popleft().end(released=True)
+
+
+class Waiting(Protocol):
+    """Something that waits for no longer than a time."""
+
+    def late(self) -> None: ...
+
+
+class Deadlines:
+    """Tells those who wait too long, looking a few times a second: a timer for each costs more than most calls."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._due: dict[Waiting, float] = {}
+        self._looks = False
+
+    def add(self, waiting: Waiting, seconds: float) -> None:
+        """Has it told once so many seconds are over, unless it is dropped before."""
+        self._due[waiting] = self._loop.time() + seconds
+        if not self._looks:
+            self._looks = True
+            self._loop.call_later(LOOK_S, self._look)
+
+    def drop(self, waiting: Waiting) -> None:
+        """Has it told no more."""
+        self._due.pop(waiting, None)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        for waiting in [each for each, due in self._due.items() if due <= now]:
+            self.drop(waiting)
+            waiting.late()
+        self._looks = bool(self._due)
+        if self._looks:
+            self._loop.call_later(LOOK_S, self._look)
+
+
+class Arriving:
+    """A body that comes in, in the task that runs."""
+
+    def __init__(self) -> None:
+        self._task = asyncio.current_task()
+        self.is_late = False
+
+    def late(self) -> None:
+        """Its time is over."""
+        self.is_late = True
+        if self._task:
+            self._task.cancel()
+
+
+async def _read(protocol: Any, *, whole: bool) -> bytes:
+    """Returns a body, or as much of it as shows that it is too large."""
+    if whole:
+        found: bytes = await protocol()
+        return found
+    body = bytearray()
+    async for chunk in protocol:
+        body += chunk
+        if len(body) > MOST_BYTES:
+            break
+    return bytes(body)
 
 
 class Service:
     """A WSGI application as granian's loop calls it."""
 
-    def __init__(self, app: Wsgi, close: Callable[[], None]) -> None:
+    def __init__(self, app: Wsgi, close: Callable[[], None], turns: Turns) -> None:
         self._app = app
-        self._close = close
+        self._close, self._turns = close, turns
         self._idle: list[greenlet] = []
         self._aside = [(prefix, ThreadPoolExecutor(ASIDE_THREADS, prefix)) for prefix in ASIDE]
 
@@ -89,7 +189,7 @@ class Service:
             protocol.close(HTTPStatus.FORBIDDEN)
             return
         try:
-            body = await _body(scope, protocol)
+            body = await self._body(scope, protocol)
         except TimeoutError:
             late = [("content-type", "application/problem+json"), ("connection", "close")]
             protocol.response_str(HTTPStatus.REQUEST_TIMEOUT, late, _LATE)
@@ -106,6 +206,24 @@ class Service:
             answer = request.switch(await answer)
         self._idle.append(request)
         protocol.response_bytes(*answer)
+
+    async def _body(self, scope: Scope, protocol: Any) -> bytes:
+        """Returns the body; of one that is too large no more than shows that. Raises TimeoutError."""
+        declared = scope.headers.get("content-length")
+        if declared == "0":
+            return b""
+        if declared and int(declared) > MOST_BYTES:
+            return bytes(MOST_BYTES + 1)
+        arriving = Arriving()
+        self._turns.deadlines.add(arriving, BODY_S)
+        try:
+            return await _read(protocol, whole=declared is not None)
+        except asyncio.CancelledError:
+            if not arriving.is_late:
+                raise
+            raise TimeoutError from None
+        finally:
+            self._turns.deadlines.drop(arriving)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         del loop
@@ -140,25 +258,6 @@ class Service:
 
 
 _LATE = '{"type":"about:blank","title":"Request Timeout","status":408,"detail":"the body did not come in 10 s"}\n'
-
-
-async def _body(scope: Scope, protocol: Any) -> bytes:
-    """Returns the body; of one that is too large no more than shows that. Raises TimeoutError."""
-    declared = scope.headers.get("content-length")
-    if declared == "0":
-        return b""
-    if declared and int(declared) > MOST_BYTES:
-        return bytes(MOST_BYTES + 1)
-    async with asyncio.timeout(BODY_S):
-        if declared:
-            whole: bytes = await protocol()
-            return whole
-        body = bytearray()
-        async for chunk in protocol:
-            body += chunk
-            if len(body) > MOST_BYTES:
-                break
-        return bytes(body)
 
 
 def _environ(scope: Scope, body: bytes) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _load(settings: Settings, now: Callable[[], datetime], *_: Any, **__: Any) -
     start(app)
     gc.collect()
     gc.freeze()  # what lives as long as the process is not looked through again, 50 ms each time
-    return Service(app.wsgi_app, partial(close, app))
+    return Service(app.wsgi_app, partial(close, app), app.extensions["turns"])
 
 
 def check_free(host: str, port: int) -> None:
