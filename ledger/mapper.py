@@ -3,8 +3,8 @@
 A topic is the name of the event's type, so that files can be renamed for ever.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -18,7 +18,10 @@ class Mapper:
 
     def __init__(self, types: Iterable[type[msgspec.Struct]]) -> None:
         self._encode = msgspec.json.Encoder().encode
-        self._decoders = {cls.__name__: msgspec.json.Decoder(cls) for cls in types}
+        self.decoders: Mapping[str, Callable[[bytes], Any]] = _Decoders(
+            (cls.__name__, msgspec.json.Decoder(cls).decode) for cls in types
+        )
+        """By topic, for who decodes many: raises msgspec's own errors, or Unreadable for no such topic."""
 
     def encode(self, event: msgspec.Struct) -> bytes:
         """Returns the body to store; its topic is the event's type name."""
@@ -27,8 +30,11 @@ class Mapper:
     def decode(self, topic: str, state: bytes) -> Any:
         """Returns the event. Raises Unreadable."""
         try:
-            return self._decoders[topic].decode(state)
-        except KeyError:
-            raise Unreadable(f"no event type is called {topic}") from None
+            return self.decoders[topic](state)
         except msgspec.MsgspecError as error:
             raise Unreadable(f"{topic}: {error}") from error
+
+
+class _Decoders(dict[str, Callable[[bytes], Any]]):
+    def __missing__(self, topic: str) -> NoReturn:
+        raise Unreadable(f"no event type is called {topic}")

@@ -14,7 +14,7 @@ from eventsourcing.persistence import PersistenceError
 from ledger.mapper import Mapper, Unreadable
 from ledger.merkle import Tree
 from ledger.projection import Row
-from ledger.rebuild import Difference
+from ledger.rebuild import Difference, without_collector
 from ledger.seal import Seal
 from ledger.store.chain import GENESIS, link
 from ledger.verify_breaks import Around, Finding, Kind, diagnose, odd
@@ -116,9 +116,10 @@ class Verification:
         """Returns what was found."""
         found: Finding | None = None
         try:
-            self._check_start()
-            self._walk()
-            self._check_end()
+            with without_collector():
+                self._check_start()
+                self._walk()
+                self._check_end()
         except _Found as reason:
             found = self._first(reason.finding)
         except PersistenceError as error:
@@ -224,16 +225,17 @@ class Verification:
 
     def _obey(self, some: list[Row], hashes: list[bytes]) -> None:
         """Takes events whose chain holds into the state; each must obey the rules."""
-        decode, checks = self._side.mapper.decode, self._rules.checks
+        decoders, checks = self._side.mapper.decoders, self._rules.checks
         row = None
         try:
             for row in some:
                 _, stream, version, topic, state, _ = row
-                event = decode(topic, state)
+                event = decoders[topic](state)
                 checks[topic](stream, version, event)
-        except (Violation, Unreadable) as error:
-            self.position = row[0] - 1 if row else 0
-            raise _Found(_misdeed(error, self.position + 1)) from error
+        except (Violation, Unreadable, msgspec.MsgspecError) as error:
+            assert row
+            self.position = row[0] - 1
+            raise _Found(_misdeed(error, row[0], topic)) from error
         except TypeError:
             column = odd(row) if row else ""
             if not (row and column):
@@ -320,7 +322,7 @@ class Verification:
                 event = self._side.mapper.decode(topic, state)
                 rules.checks[topic](stream, version, event)
             except (Violation, Unreadable) as error:
-                raise _Found(_misdeed(error, place)) from error
+                raise _Found(_misdeed(error, place, topic)) from error
             except NOT_WRITTEN_BY_A_BOOK as error:
                 self._fail("changed", f"cannot be read: {error}", place)
             if place % REST_EVERY == 0:
@@ -391,15 +393,20 @@ class Verification:
             raise _Found(_differing(table, self._book.differences()))
 
 
-def _misdeed(error: Violation | Unreadable, position: int) -> Finding:
+def _misdeed(
+    error: Violation | Unreadable | msgspec.MsgspecError, position: int, topic: str
+) -> Finding:
     kind: Kind = "invariant"
-    if isinstance(error, Unreadable):
+    detail = str(error)
+    if isinstance(error, msgspec.MsgspecError):
+        kind, detail = "unreadable", f"{topic}: {error}"
+    elif isinstance(error, Unreadable):
         kind = "unreadable"
     elif isinstance(error, Missing):
         kind = "removed"
     elif isinstance(error, Repeated):
         kind = "inserted"
-    return Finding(kind=kind, position=position, upto=position, detail=str(error))
+    return Finding(kind=kind, position=position, upto=position, detail=detail)
 
 
 def _differing(table: str, found: list[Difference]) -> Finding:

@@ -1,7 +1,7 @@
 """What the rules of either book are made of: what breaks one, and state that takes little room."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
@@ -15,6 +15,7 @@ MOST = 2**63 - 1
 
 PAGE = 1000
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -74,35 +75,41 @@ class Total(msgspec.Struct):
         return self
 
 
-class Shelf(Generic[T]):
+class Shelf(Generic[K, T]):
     """Many states of one kind: those of late as they are, the others packed into bytes."""
 
-    def __init__(self, kind: type[T], packed: dict[int, bytes] | None = None) -> None:
-        self.used: dict[int, T] = {}
+    def __init__(
+        self, kind: type[T], digest: Callable[[K], int], packed: dict[int, bytes] | None = None
+    ) -> None:
+        """`digest`: of a key, under which its state is packed."""
+        self.used: dict[K, T] = {}
         """Those that were asked for since the last rest."""
-        self._before: dict[int, T] = {}
+        self._before: dict[K, T] = {}
+        self._digest = digest
         self._packed = {} if packed is None else packed
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(kind).decode
 
-    def get(self, key: int) -> T | None:
+    def __contains__(self, key: K) -> bool:
+        return key in self.used or key in self._before or self._digest(key) in self._packed
+
+    def get(self, key: K) -> T | None:
         """Returns a state."""
         found = self.used.get(key) or self._before.pop(key, None)
-        if found is None and (packed := self._packed.get(key)):
+        if found is None and (packed := self._packed.get(self._digest(key))):
             found = self._decode(packed)
         if found is not None:
             self.used[key] = found
         return found
 
-    def put(self, key: int, state: T) -> None:
+    def put(self, key: K, state: T) -> None:
         """Keeps a state, in place of the one it was."""
         self.used[key] = state
 
     def rest(self) -> None:
         """Packs what was not asked for since the last rest."""
-        self._packed.update(
-            zip(self._before, map(self._encode, self._before.values()), strict=True)
-        )
+        packed = map(self._encode, self._before.values())
+        self._packed.update(zip(map(self._digest, self._before), packed, strict=True))
         self._before, self.used = self.used, {}
 
     def packed(self) -> dict[int, bytes]:

@@ -58,7 +58,7 @@ class _Purse:
     brought: int = 0
 
 
-class _Round(msgspec.Struct, array_like=True):
+class _Round(msgspec.Struct, array_like=True, gc=False):
     """A round. References stand as digests; `opened` is the digest of what never changes in its row."""
 
     version: int
@@ -114,7 +114,7 @@ class OperatorRules:
         was = msgspec.msgpack.decode(saved, type=_Saved) if saved else _Saved()
         self._purses = was.purses
         self._numbers = {(purse.user, purse.currency): purse.number for purse in was.purses}
-        self._rounds = Shelf(_Round, was.rounds)
+        self._rounds = Shelf(_Round, digest.text, was.rounds)
         self._tombstones = was.tombstones
         self._references = was.references
         self._taken = [array("q", part) for part in was.taken]
@@ -126,21 +126,22 @@ class OperatorRules:
     # rounds
 
     def _round_opened(self, stream: str, version: int, event: events.RoundOpened) -> None:
-        key = self._text(stream)
-        known = self._rounds.get(key)
-        if known or version != 1:
+        if version != 1 or stream in self._rounds:
+            known = self._rounds.get(stream)
             follow(version, known.version if known else 0, stream)
             raise Violation("opens a round that is open")
         provider, round_, user, currency = event.provider, event.round, event.user, event.currency
         if stream != f"round/{provider}/{round_}" or "%" in stream or stream.count("/") != 2:
             hold(stream == name("round", provider, round_), "is of another round")
         opened = self._key((provider, round_, user, currency, event.recorded_at))
-        self._rounds.used[key] = _Round(1, self._purse(user, currency).number, opened)
+        number = self._numbers.get((user, currency))
+        if number is None:
+            number = self._purse(user, currency).number
+        self._rounds.used[stream] = _Round(1, number, opened)
 
     def _in_round(self, stream: str, version: int, event: Any) -> _Round:
         """Returns the state of the round whose next event it is; the event must name its player."""
-        key = self._text(stream)
-        state = self._rounds.used.get(key) or self._rounds.get(key)
+        state = self._rounds.used.get(stream) or self._rounds.get(stream)
         if state is None:
             raise Missing(f"version 1 of {stream} is missing: {version} comes first")
         if version != state.version + 1:
@@ -356,8 +357,9 @@ class OperatorRules:
         self._rounds.rest()
         rows = self._of_late
         self._references.add([*map(self._key, rows)])
+        append = [part.append for part in self._taken]
         for taken in map(self._key, map(_KEY, rows)):
-            self._taken[taken & (PARTS - 1)].append(taken)
+            append[taken & (PARTS - 1)](taken)
         rows.clear()
 
     def finish(self) -> Mapping[str, Total]:
@@ -382,18 +384,19 @@ class OperatorRules:
 
     def total(self, table: str, rows: Iterable[Row]) -> Total:
         if table == "reference_index":
-            return Total().over(self._referred(rows))
+            return self._referred(iter(rows))
         return Total().over(
             map(self._digest.row, self._halved(rows) if table == "rounds" else rows)
         )
 
-    def _referred(self, rows: Iterable[Row]) -> Iterator[int]:
-        """Yields digests of references' rows. Python hashes a number as its rest by a large prime."""
-        rows = iter(rows)
+    def _referred(self, rows: Iterator[Row]) -> Total:
+        """Returns what references' rows come to. Python hashes a number as its rest by a large prime."""
+        total = Total()
         while some := [*islice(rows, PAGE)]:
             if max(map(_VERSION, some)) >= LARGE:
                 some = [(*row, "large") for row in some]
-            yield from map(self._key, some)
+            total.add([*map(self._key, some)])
+        return total
 
     def _halved(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yields rounds' rows, a digest for what never changes in them."""

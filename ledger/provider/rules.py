@@ -7,7 +7,7 @@ import msgspec
 
 from ledger.event import Event
 from ledger.names import name
-from ledger.projection import Projection, Recorded, Row
+from ledger.projection import Key, Projection, Recorded, Row
 from ledger.provider import events
 from ledger.provider.round import Bet, Result, Round, Standing, evolve
 from ledger.verify_rules import Check, Digest, Missing, Shelf, Total, Violation, follow, hold
@@ -44,10 +44,10 @@ class ProviderRules:
         """`projections`: of the tables that are to come to the same."""
         self._digest, self._projections = digest, projections
         was = msgspec.msgpack.decode(saved, type=_Saved) if saved else _Saved()
-        self._rounds = Shelf(Round, was.rounds)
-        self._deliveries = Shelf(_Delivery, was.deliveries)
-        self._tables: dict[str, Shelf[list[Any]]] = {
-            p.TABLE: Shelf(list, was.tables.get(p.TABLE)) for p in projections
+        self._rounds = Shelf(Round, digest.text, was.rounds)
+        self._deliveries = Shelf(_Delivery, digest.key, was.deliveries)
+        self._tables: dict[str, Shelf[Key, list[Any]]] = {
+            p.TABLE: Shelf(list, digest.key, was.tables.get(p.TABLE)) for p in projections
         }
         self._sweep_version, self._sweep_stopped = was.sweep_version, was.sweep_stopped
         self.checks: Mapping[str, Check] = {
@@ -60,8 +60,7 @@ class ProviderRules:
     # streams
 
     def _in_round(self, stream: str, version: int, event: Any) -> None:
-        key = self._digest.text(stream)
-        state = self._rounds.get(key) or Round()
+        state = self._rounds.get(stream) or Round()
         follow(version, state.version, stream)
         hold(stream == name("round", event.operator, event.round), "is of another round")
         hold(
@@ -69,7 +68,7 @@ class ProviderRules:
         )
         _ALLOWED[type(event)](state, event)
         self._deliver(event)
-        self._rounds.put(key, evolve(state, event))
+        self._rounds.put(stream, evolve(state, event))
         self._project(stream, version, event)
 
     def _send_started(self, stream: str, version: int, event: events.SendStarted) -> None:
@@ -115,7 +114,7 @@ class ProviderRules:
         match event:
             case events.Requested():
                 kind = _ASKED[type(event)]
-                key = self._digest.key((event.operator, kind, event.reference))
+                key = (event.operator, kind, event.reference)
                 hold(
                     self._deliveries.get(key) is None,
                     f"asks for the {kind} {event.reference} again",
@@ -128,7 +127,7 @@ class ProviderRules:
                 self._open(event.operator, event.kind, event.reference)
 
     def _open(self, operator: str, kind: str, reference: str) -> _Delivery:
-        delivery = self._deliveries.get(self._digest.key((operator, kind, reference)))
+        delivery = self._deliveries.get((operator, kind, reference))
         if delivery is None:
             raise Missing(f"nobody asked for the {kind} {reference}")
         hold(not delivery.closed, f"is about the {kind} {reference}, which is settled")
@@ -141,10 +140,10 @@ class ProviderRules:
         for projection in self._projections:
             key = projection.key(event)
             if key is not None:
-                rows, digest = self._tables[projection.TABLE], self._digest.key(key)
-                row = rows.get(digest)
+                rows = self._tables[projection.TABLE]
+                row = rows.get(key)
                 after = projection.evolve(tuple(row[len(key) :]) if row else None, recorded)
-                rows.put(digest, [*key, *after])
+                rows.put(key, [*key, *after])
 
     # at the end, and between
 

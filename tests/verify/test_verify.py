@@ -586,20 +586,20 @@ class Cup(msgspec.Struct, array_like=True):
 
 
 def test_what_rests_on_a_shelf_comes_back_as_it_was_left() -> None:
-    shelf = Shelf(Cup)
-    shelf.put(1, Cup(1))
-    shelf.put(2, Cup(2))
+    shelf = Shelf(Cup, hash)
+    shelf.put("one", Cup(1))
+    shelf.put("two", Cup(2))
     for _ in range(3):
         shelf.rest()
-    found = shelf.get(1)
+    found = shelf.get("one")
     assert found
     found.coins = 7
     shelf.rest()
-    assert shelf.get(1) is found
-    assert shelf.get(3) is None
+    assert shelf.get("one") is found
+    assert ("two" in shelf, "three" in shelf, shelf.get("three")) == (True, False, None)
     assert sorted(cup.coins for cup in shelf.states()) == [2, 7]
-    again = Shelf(Cup, shelf.packed())
-    assert again.get(1) == Cup(7)
+    again = Shelf(Cup, hash, shelf.packed())
+    assert again.get("one") == Cup(7)
 
 
 # going on
