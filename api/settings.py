@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -190,7 +190,7 @@ class Settings(_Block, frozen=True, kw_only=True):
 
     def audit_files(self) -> dict[str, Path]:
         """Returns where the audit file of each book is, by party: roundbook.audit.db of roundbook.db."""
-        stores = {party: Path(_file(store)) for party, store in self.books().items()}
+        stores = {party: _place(store) for party, store in self.books().items()}
         return {
             party: Path(self.audit.folder or book.parent, f"{book.stem}.audit.db")
             for party, book in stores.items()
@@ -388,3 +388,11 @@ _PLAIN_URL = re.compile(r"[!-~]+")
 def _file(store: str) -> str:
     """Returns the file a store's URL names, whatever way it is written."""
     return os.path.realpath(store.removeprefix("sqlite:///"))
+
+
+def _place(store: str) -> Path:
+    """Returns the file of a book, or one where we are, named as its schema, of a book that is in none."""
+    if store.startswith("postgres"):
+        schema = dict(parse_qsl(urlsplit(store).query)).get("schema", "roundbook")
+        return Path.cwd() / f"{schema}.db"
+    return Path(_file(store))

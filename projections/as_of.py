@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 from sqlite_utils import Database
 
-from ledger.mapper import Mapper
+from ledger.mapper import Mapper, Unreadable
 from ledger.names import name
 from ledger.operator import events as ours
 from ledger.projection import Recorded, Row
@@ -25,6 +25,10 @@ from projections.provider.audit_tables import STANDINGS
 
 class NotThere(Exception):
     """The file knows nothing of what is asked; the text says what."""
+
+
+class Damaged(Exception):
+    """What stands in the file is not what was put there; the text names the position."""
 
 
 class Head(NamedTuple):
@@ -172,9 +176,9 @@ def round_as_of(db: Database, partner: str, round_id: str, *, at: int | None = N
     ).fetchall()
     if not stored:
         raise NotThere(f"there is no round {round_id} of {partner}")
-    mapper = _MAPPERS[party]
     told = [
-        Recorded(stream, v, mapper.decode(topic, s.encode())) for _, stream, v, topic, s in stored
+        Recorded(stream, v, _decoded(party, position, topic, state))
+        for position, stream, v, topic, state in stored
     ]
     said = _of_operator(db, told) if party == "operator" else _of_provider(told)
     return RoundAsOf(
@@ -185,6 +189,13 @@ def round_as_of(db: Database, partner: str, round_id: str, *, at: int | None = N
         recorded_at=told[-1].event.recorded_at,
         **said,
     )
+
+
+def _decoded(party: str, position: int, topic: str, state: str) -> Any:
+    try:
+        return _MAPPERS[party].decode(topic, state.encode())
+    except (Unreadable, UnicodeError) as error:
+        raise Damaged(f"position {position}: cannot be read: {error}") from error
 
 
 _EVER = 2**63 - 1
@@ -290,6 +301,8 @@ def history(db: Database, named: str, *, limit: int = -1) -> list[Entry]:
     Asks the full-text search; what that has no word for is looked for event by event. A limit keeps
     the newest.
     """
+    if not named.isprintable():  # no id is like that, and the search would stumble
+        return []
     phrase = '"' + named.replace('"', '""') + '"'
     bound = {"named": named, "limit": limit, "phrase": phrase}
     return entries(db, _NAMED_BY_SEARCH, bound) or entries(db, _NAMED, bound)

@@ -46,14 +46,15 @@ class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
     previous_hash: str
     computed: str
+    predecessor: str
     before: int | None
     after: int | None
     last: int
 
     @property
     def holds(self) -> bool:
-        """Whether the stored hash is that of the stored bytes and the hash before."""
-        return self.hash == self.computed
+        """Whether the stored hash is that of the stored bytes and the hash of the event before."""
+        return self.hash == self.computed and self.previous_hash == self.predecessor
 
 
 class Point(NamedTuple):
@@ -123,10 +124,11 @@ def event(db: Database, position: int) -> StoredEvent:
     found = db.execute(
         """
 select e.position, e.stream, e.version, e.topic, e.recorded_at, e.state, e.hash, e.previous_hash,
+    coalesce((select hash from events where position = e.position - 1), iif(e.position = 1, ?, 'nothing')),
     (select position from events where stream = e.stream and version = e.version - 1),
     (select position from events where stream = e.stream and version = e.version + 1)
 from events e where e.position = ?""",
-        (position,),
+        (EMPTY, position),
     ).fetchone()
     if found is None:
         raise NotThere(f"there is no event at position {position}")
@@ -335,7 +337,7 @@ def balances(db: Database, user: str, currency: str, *, at: int) -> list[Point]:
 def find(db: Database, named: str, *, limit: int) -> Found:
     """Returns what goes by a name: a player, a round, a reference, a transaction, a position."""
     last = head(db).position
-    by_position = named.isascii() and named.isdigit() and 0 < int(named[:19]) <= last
+    digits = named if named.isascii() and named.isdigit() and len(named) <= 18 else "0"
     bound = {"named": named, "limit": limit}
     of_round = _rounds(db, "round = :named", bound)
     of_user = rounds_of(db, named, limit=limit)
@@ -343,7 +345,18 @@ def find(db: Database, named: str, *, limit: int) -> Found:
         wallets_of(db, named),
         Report("Rounds", of_round.columns, [*of_round.rows, *of_user.rows]),
         table(db, history(db, named, limit=limit), "Events"),
-        int(named) if by_position else None,
+        int(digits) if 0 < int(digits) <= last else None,
+    )
+
+
+def is_named(
+    db: Database, named: str, *, partner: str | None = None, currency: str | None = None
+) -> bool:
+    """Returns whether an event names a round of a partner, or a player in a currency: a tombstone may."""
+    return any(
+        (partner is None or (each.partner, each.round) == (partner, named))
+        and (currency is None or (each.user, each.currency) == (named, currency))
+        for each in history(db, named)
     )
 
 
@@ -368,11 +381,17 @@ def stretch(db: Database, *, after: int, limit: int) -> Stretch:
         elif _linked(previous, stream, version, topic, state=state) != stored:
             what = "its hash is not what its bytes and the hash before it give"
         if what:
-            return Stretch(
-                first=after + 1, last=expected, head=last, hash=stored, broken=expected, what=what
-            )
+            return _broken(after, expected, last, what)
         previous = stored
+    if expected < min(after + limit, last):
+        return _broken(after, expected + 1, last, f"is missing, the file says it goes up to {last}")
+    if expected == last and previous != head(db).hash:
+        return _broken(after, last, last, "is not the event that the file was verified up to")
     return Stretch(first=after + 1, last=expected, head=last, hash=previous)
+
+
+def _broken(after: int, position: int, last: int, what: str) -> Stretch:
+    return Stretch(first=after + 1, last=position, head=last, hash="", broken=position, what=what)
 
 
 def _hash_at(db: Database, position: int) -> str:
@@ -384,7 +403,10 @@ def _hash_at(db: Database, position: int) -> str:
 
 
 def _linked(previous: str, stream: str, version: int, topic: str, *, state: str) -> str:
-    return link(bytes.fromhex(previous), stream, version, topic, state.encode()).hex()
+    try:
+        return link(bytes.fromhex(previous), stream, version, topic, state.encode()).hex()
+    except ValueError:  # what stands there is no hash any more
+        return "nothing"
 
 
 def seals(db: Database, *, limit: int = -1) -> Report:

@@ -377,7 +377,9 @@ def _count(db: Database, table: str) -> int:
 
 
 def _last_day(db: Database, asked: Asked) -> str:
-    return str(asked.until or _last_clock(db)[:10])
+    """Returns the day a report ends with: the file knows nothing of later ones."""
+    last = _last_clock(db)[:10]
+    return min(str(asked.until), last) if asked.until else last
 
 
 def _upto(db: Database) -> str:

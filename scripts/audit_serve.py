@@ -3,9 +3,10 @@
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
-from flask import Flask, redirect
+from flask import Flask, abort, redirect, request
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 from granian.server import Server
@@ -39,6 +40,7 @@ def audit_serve(*, files: tuple[Path, ...], host: str, port: int, token: str | N
 
     Example: roundbook audit-serve audit.db
     """
+    token = token or None  # an empty one would open to everybody
     if token is None and host not in LOOPBACK:
         raise click.UsageError("others can reach this address: give a --token")
     shelf = Shelf(_by_party(files))
@@ -79,8 +81,14 @@ def _load(shelf: Shelf, token: str | None, *_: Any, **__: Any) -> Any:
 def app(shelf: Shelf, token: str | None) -> Flask:
     """Returns the pages as an application of their own. Without a token, this machine's own."""
     found = Flask("audit")
-    if token is None:  # another site's name may lead to this machine, and its pages would read ours
-        found.config["TRUSTED_HOSTS"] = [*LOOPBACK, "[::1]"]
+    if token is None:
+        found.before_request(_check_host)
     found.register_blueprint(pages(shelf, Door({"auditor": token}) if token else None))
     found.add_url_rule("/", "root", lambda: redirect("/audit"))
     return found
+
+
+def _check_host() -> None:
+    """Another site's name may lead to this machine, and its pages would read ours."""
+    if urlsplit(f"//{request.environ.get('HTTP_HOST', '')}").hostname not in LOOPBACK:
+        abort(400)

@@ -62,6 +62,9 @@ class Door:
 
 def inside(target: str) -> str:
     """Returns where to go after the login: a page of ours, whatever was asked."""
-    parts = urlsplit(target)
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return PATH
     ours = not parts.scheme and not parts.netloc and parts.path.startswith(PATH)
     return target if ours and "\\" not in target and target.isprintable() else PATH

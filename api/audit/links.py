@@ -1,7 +1,7 @@
 """Where things are: the page of an event, a round, a wallet, whatever has a name."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -69,6 +69,8 @@ def _kind(column: str, value: Any) -> str:
     return "id" if column in NAMES or column in ("round", "account") else "text"
 
 
-def shell(*words: str | None) -> str:
-    """Returns a command as it is typed."""
-    return shlex.join(word for word in words if word is not None)
+def shell(verb: str, *names: str, options: Sequence[str] = ()) -> str:
+    """Returns a command as it is typed; a name that begins with a dash is no option."""
+    if any(name.startswith("-") for name in names):
+        return shlex.join(["roundbook", verb, *options, "--", *names])
+    return shlex.join(["roundbook", verb, *names, *options])

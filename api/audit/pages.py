@@ -12,10 +12,10 @@ from werkzeug.wrappers import Response as Redirect
 from api.audit import links
 from api.audit.door import Door, inside
 from api.audit.shelf import NotKept, Shelf
-from api.audit.views import SHOWN, VIEWS, Look, Unasked, View, report
+from api.audit.views import SHOWN, VIEWS, Elsewhere, Look, Unasked, View, report
 from api.http import json_response, log_defect
 from api.problems import problem
-from projections.as_of import NotThere
+from projections.as_of import Damaged, NotThere
 from projections.forms import Report, as_csv, as_lines, as_plain
 from projections.reports import RoundUnknown
 
@@ -37,6 +37,7 @@ WRONG: dict[type[Exception], tuple[int, str]] = {
     NotThere: (404, "not-there"),
     RoundUnknown: (404, "not-there"),
     NotKept: (503, "no-audit-file"),
+    Damaged: (409, "damaged"),
 }
 """How what cannot be shown is answered."""
 
@@ -54,7 +55,7 @@ def pages(shelf: Shelf, door: Door | None) -> APIBlueprint:
         enable_openapi=False,  # for people
     )
     blueprint.before_request(lambda: _guarded(door))
-    blueprint.after_request(_private)
+    blueprint.after_app_request(_private)
     blueprint.context_processor(lambda: {"door": door, "parties": list(shelf.files)})
     blueprint.app_template_global("page")(links.page)
     blueprint.app_template_global("shown")(links.shown)
@@ -68,7 +69,7 @@ def pages(shelf: Shelf, door: Door | None) -> APIBlueprint:
         _add(blueprint, shelf, name, view)
     rule = "/<party>/reports/<name>"
     blueprint.add_url_rule(
-        rule, "report", lambda party, name: _shown(shelf, party, "report", _report(name), "html")
+        rule, "report", lambda party, name: _shown(shelf, party, "report", _report(name), "")
     )
     blueprint.add_url_rule(
         f"{rule}.<form>",
@@ -78,6 +79,7 @@ def pages(shelf: Shelf, door: Door | None) -> APIBlueprint:
     blueprint.add_url_rule("/<path:rest>", "nowhere", _nowhere)
     for wrong, (status, word) in WRONG.items():
         blueprint.register_error_handler(wrong, _answered(status, word))
+    blueprint.register_error_handler(Elsewhere, lambda there: redirect(there.url))
     blueprint.register_error_handler(HTTPException, _refused)
     blueprint.register_error_handler(Exception, _defect)
     return blueprint
@@ -85,7 +87,7 @@ def pages(shelf: Shelf, door: Door | None) -> APIBlueprint:
 
 def _add(blueprint: APIBlueprint, shelf: Shelf, name: str, view: Shower) -> None:
     blueprint.add_url_rule(
-        f"/<party>/{name}", name, lambda party: _shown(shelf, party, name, view, "html")
+        f"/<party>/{name}", name, lambda party: _shown(shelf, party, name, view, "")
     )
     blueprint.add_url_rule(
         f"/<party>/{name}.<form>",
@@ -107,8 +109,9 @@ def _guarded(door: Door | None) -> Redirect | None:
     if door is None or request.endpoint in free or door.admits(request):
         return None
     if _wants_html():
-        back = request.full_path.rstrip("?")
-        return redirect(f"/audit/login?{urlencode({'next': back})}")
+        here = request.full_path if request.query_string else request.path
+        back = f"?{urlencode({'next': here})}" if request.method == "GET" else ""
+        return redirect(f"/audit/login{back}")
     return problem(
         401, "credential-wrong", "the auditor's token is needed: Authorization: Bearer ..."
     )
@@ -140,13 +143,13 @@ def _add_door(blueprint: APIBlueprint, door: Door) -> None:
 
 
 def _shown(shelf: Shelf, party: str, name: str, view: Shower, form: str) -> Response | str:
-    if party not in shelf.files or form not in ("html", *FORMS):
+    if party not in shelf.files or form not in ("", *FORMS):
         raise NotThere("there is no such page")
-    limit = SHOWN if form == "html" else -1
+    limit = -1 if form else SHOWN + 1
     with shelf.reading(party) as db:
         look = Look(db, party, shelf.files[party].name, request.args, shelf.head(party), limit)
         made = view(look)
-        if form != "html":
+        if form:
             return _exported(made, form)
         return render_template(
             f"{name}.html", view=made, party=party, address=_address, **made.drawn
@@ -184,6 +187,8 @@ def _exported(made: View, form: str) -> Response:
 
 
 def _private(response: Response) -> Response:
+    if not request.path.startswith("/audit"):
+        return response
     response.headers.update(HEADERS)
     if request.endpoint == "audit.static":
         response.headers["Cache-Control"] = "no-cache"

@@ -36,10 +36,10 @@ class Shelf:
             with closing(open_audit_file(file)) as db:
                 db.execute("begin")
                 yield db
-        except AuditFileUnfit as error:
-            raise NotKept(str(error)) from error
-        except sqlite3.DatabaseError as error:
-            raise NotKept(f"{file.name}: {error}") from error
+        except (AuditFileUnfit, sqlite3.DatabaseError) as error:
+            raise NotKept(
+                f"{file.name} cannot be read: move it away, and make it anew with `roundbook audit-file`"
+            ) from error
 
     def head(self, party: str) -> int | None:
         """Returns the position of the book's last event; None where only the file is at hand."""

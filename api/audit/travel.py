@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.audit.shelf import Behind, Shelf
-from api.audit.views import Look, time_or_position
+from api.audit.views import Look, read_time, time_or_position
 from ledger.money import to_text
 from projections import as_of
 from projections.as_of import Balance, Entry
+from projections.browse import overview
 
 MOST_ENTRIES = 1000
 
@@ -16,10 +17,16 @@ def balance(shelf: Shelf, user: str, currency: str, query: Mapping[str, str]) ->
     """Returns a wallet as of a position or a time. Raises Unasked, NotThere, NotKept, Behind."""
     with shelf.reading("operator") as db:
         look = Look(db, "operator", "", query, shelf.head("operator"), -1)
-        held, asked = as_of.head(db).position, look.whole("at")
-        if asked is not None and held < asked <= (look.head or 0):
+        held, asked, head = as_of.head(db).position, look.whole("at"), look.head or 0
+        if (asked is not None and held < asked <= head) or (held < head and _is_later(look)):
             raise Behind(f"the audit file ends at position {held}, soon it will not")
         return _balance(as_of.balance(db, user, currency, at=time_or_position(look)))
+
+
+def _is_later(look: Look) -> bool:
+    """Returns whether a time is asked for that the file may not know all of."""
+    time = look.query.get("as_of", "")
+    return bool(time) and read_time(time) >= overview(look.db).clock
 
 
 def history(shelf: Shelf, party: str, query: Mapping[str, str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What each page says: questions to an audit file, as tables and facts, before any HTML."""
 
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
@@ -13,18 +14,29 @@ from api.audit.links import page, shell
 from ledger.moments import moment, text
 from ledger.money import to_text
 from projections import as_of, browse
-from projections.as_of import Entry, NotThere, RoundAsOf
+from projections.as_of import Damaged, Entry, NotThere, RoundAsOf
 from projections.forms import Report
 from projections.reports import REPORTS, Asked, Kind
 
 SHOWN = 200
 """Rows of a table on a page; its exports have them all."""
 
+MOST_EXPORTED = 10_000
+"""Events in an export; the next ones stand behind its last."""
+
 STRETCH = 10_000
 """Events whose hashes one request computes anew: some 20 ms."""
 
 
 REMARKED = ("kind", "by", "outcome", "code", "detail")
+
+
+class Elsewhere(Exception):
+    """What is asked has no page of its own; `url` is where it is spoken of."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
 
 
 class Unasked(Exception):
@@ -89,7 +101,7 @@ def home(look: Look) -> View:
         f"The {look.party}'s book",
         {"overview": found, "lag": lag},
         tables,
-        [shell("roundbook", "report", "verification", look.file), shell("datasette", look.file)],
+        [shell("report", "verification", look.file), f"datasette {shlex.quote(look.file)}"],
     )
 
 
@@ -100,7 +112,12 @@ def round_(look: Look) -> View:
     """Returns a round as of one of its versions, with all that was recorded of it."""
     partner, round_id = look.text("partner"), look.text("round")
     at = look.whole("at", least=1)
-    now = as_of.round_as_of(look.db, partner, round_id)
+    try:
+        now = as_of.round_as_of(look.db, partner, round_id)
+    except NotThere:
+        if browse.is_named(look.db, round_id, partner=partner):
+            raise Elsewhere(look.about("search", q=round_id)) from None
+        raise
     then = now if at is None else as_of.round_as_of(look.db, partner, round_id, at=at)
     timeline = browse.round_events(look.db, partner, round_id)
     tables = {
@@ -110,14 +127,14 @@ def round_(look: Look) -> View:
     }
     if look.party == "provider":
         tables["deliveries"] = browse.deliveries(look.db, partner, round_id)
-    version = None if then is now else f"--at={then.version}"
+    version = [] if then is now else ["--at", str(then.version)]
     return View(
         f"Round {round_id} of {partner}",
         {"round": _decimal(then), "versions": now.version},
         tables,
         [
-            shell("roundbook", "round", partner, round_id, version, "--from", look.file),
-            shell("roundbook", "history", round_id, "--from", look.file),
+            shell("round", partner, round_id, options=[*version, "--from", look.file]),
+            shell("history", round_id, options=["--from", look.file]),
         ],
         {
             "then": _decimal(then),
@@ -166,7 +183,10 @@ def _lines(
 
 def _remark(state: str) -> str:
     """Returns what of an event tells it from others of its type."""
-    body = msgspec.json.decode(state)
+    try:
+        body = msgspec.json.decode(state)
+    except msgspec.MsgspecError:
+        return "CANNOT BE READ"
     return " ".join(str(body[key]) for key in REMARKED if body.get(key) not in (None, ""))
 
 
@@ -195,7 +215,7 @@ def _cash(timeline: Sequence[Entry], then: RoundAsOf) -> Chart | None:
         label = f"{entry.topic}: {to_text(after, then.scale)}"
         steps.append(Step(2 * number, after, label, f"#p{entry.position}"))
     upto = sum(entry.position <= then.position for entry in moved)
-    return step_line(steps, scale=then.scale, upto=2 * upto)
+    return step_line(steps, scale=then.scale, upto=max(1, 2 * upto))
 
 
 # wallets
@@ -205,7 +225,17 @@ def wallet(look: Look) -> View:
     """Returns a wallet as of a position or a time, with its statement and rounds."""
     user, currency = look.text("user"), look.text("currency")
     at = time_or_position(look)
-    found = as_of.balance(look.db, user, currency, at=at)
+    try:
+        found = as_of.balance(look.db, user, currency, at=at)
+    except NotThere:
+        past = {"at", "as_of"} & look.query.keys()
+        if (
+            look.party == "operator"
+            and not past
+            and browse.is_named(look.db, user, currency=currency)
+        ):
+            raise Elsewhere(look.about("search", q=user)) from None
+        raise
     known = browse.balances(look.db, user, currency, at=at)
     steps = [
         Step(
@@ -227,11 +257,25 @@ def wallet(look: Look) -> View:
             "rounds": browse.rounds_of(look.db, user, currency=currency, limit=look.limit),
         },
         [
-            shell("roundbook", "balance", user, currency, *option, "--from", look.file),
-            shell("roundbook", "report", "daily-wallets", look.file, "--user", user),
+            shell("balance", user, currency, options=[*option, "--from", look.file]),
+            shell("report", "daily-wallets", look.file, options=[f"--user={user}"]),
         ],
-        {"chart": step_line(steps, scale=found.scale), "at": at, "last": last, "now": at == last},
+        {
+            "chart": step_line(steps, scale=found.scale),
+            "at": at,
+            "now": at == last,
+            "earlier": _earlier(look, found),
+        },
     )
+
+
+def _earlier(look: Look, found: as_of.Balance) -> int | None:
+    """Returns the position before a wallet's last change; None where there was no wallet then."""
+    try:
+        as_of.balance(look.db, found.user, found.currency, at=found.changed_at - 1)
+    except NotThere:
+        return None
+    return found.changed_at - 1
 
 
 def time_or_position(look: Look) -> int:
@@ -240,13 +284,13 @@ def time_or_position(look: Look) -> int:
     if at is not None and time:
         raise Unasked("as_of: give either at or as_of")
     if time:
-        return as_of.position_at(look.db, _time(time))
+        return as_of.position_at(look.db, read_time(time))
     if at is not None and at > last:
         raise NotThere(f"the file ends at position {last}")
     return last if at is None else at
 
 
-def _time(said: str) -> str:
+def read_time(said: str) -> str:
     """Returns a time as events keep it; one without an offset is UTC, a date its midnight. Raises Unasked."""
     try:
         found = datetime.fromisoformat(said.strip().replace(" ", "+"))
@@ -256,7 +300,10 @@ def _time(said: str) -> str:
 
 
 def _ms(clock: str) -> int:
-    return round(moment(clock).timestamp() * 1000)
+    try:
+        return round(moment(clock).timestamp() * 1000)
+    except ValueError:
+        raise Damaged(f"{clock!r} is no time") from None
 
 
 # events, and what they are found by
@@ -264,16 +311,19 @@ def _ms(clock: str) -> int:
 
 def search(look: Look) -> View:
     """Returns what goes by a name."""
-    named = look.query.get("q", "").strip()
-    if not named:
+    named = look.query.get("q", "")
+    if not named.strip():
         return View("Search", {"q": ""}, {}, [])
     found = browse.find(look.db, named, limit=look.limit)
+    if not found.events.rows and named != named.strip():
+        named = named.strip()
+        found = browse.find(look.db, named, limit=look.limit)
     tables = {"wallets": found.wallets, "rounds": found.rounds, "events": found.events}
     return View(
         f"Search: {named}",
         {"q": named, "position": found.position},
         tables,
-        [shell("roundbook", "history", named, "--from", look.file)],
+        [shell("history", named, options=["--from", look.file])],
         {"nothing": not any(report.rows for report in tables.values()) and not found.position},
     )
 
@@ -281,16 +331,13 @@ def search(look: Look) -> View:
 def events(look: Look) -> View:
     """Returns a stretch of the book, in order."""
     after, last = look.whole("after") or 0, as_of.head(look.db).position
-    limit = SHOWN if look.limit > 0 else last
+    limit = SHOWN if look.limit > 0 else MOST_EXPORTED
     upto = min(after + limit, last)
     return View(
         f"Events {after + 1} to {upto}" if upto > after else "Events",
         {"after": after, "upto": upto, "head": last},
         {"events": browse.events(look.db, after=after, limit=limit)},
-        [
-            shell("roundbook", "replay", "--from", look.file, "--from-position", str(after + 1))
-            + f" --to {upto} --json"
-        ],
+        [shell("replay", options=_stretch(look, after + 1, upto))],
         {
             "earlier": max(0, after - SHOWN) if after else None,
             "more": upto if upto < last else None,
@@ -308,21 +355,16 @@ def event(look: Look) -> View:
     about = browse.table(
         look.db, as_of.entries(look.db, "e.position = :at", {"at": position}), "About"
     )
-    replay = (
-        "replay",
-        "--from",
-        look.file,
-        "--from-position",
-        str(position),
-        "--to",
-        str(position),
-    )
     return View(
         f"Event {position}: {found.topic}",
         {"event": found, "holds": found.holds},
         {"about": about, **tables},
-        [shell("roundbook", *replay, "--json")],
+        [shell("replay", options=_stretch(look, position, position))],
     )
+
+
+def _stretch(look: Look, first: int, last: int) -> list[str]:
+    return ["--from", look.file, "--from-position", str(first), "--to", str(last), "--json"]
 
 
 # reports
@@ -336,7 +378,7 @@ def reports(look: Look) -> View:
         "Reports",
         {},
         {"reports": Report("Reports", ("name", "what", "takes"), listed)},
-        [shell("roundbook", "report", "--help")],
+        [shell("report", options=["--help"])],
     )
 
 
@@ -345,18 +387,20 @@ def report(look: Look, name: str) -> View:
     if name not in REPORTS or not _is_of(name, look.party):
         raise NotThere(f"there is no report {name} of the {look.party}'s book")
     kind = REPORTS[name]
-    given = {field: look.query[field].strip() for field in kind.takes if look.query.get(field)}
+    given = {field: look.query[field] for field in kind.takes if look.query.get(field)}
     asked = Asked(**{field: _asked(field, value) for field, value in given.items()})
     if asked.since and asked.until and asked.since > asked.until:
         raise Unasked("since: is after until")
     needed = [field for field in kind.needs if field not in given]
+    if needed and look.limit < 0:
+        raise Unasked(f"{needed[0]}: is missing")
     made = None if needed else kind.make(look.db, asked)
-    options = [word for f, value in given.items() for word in (f"--{f.replace('_', '-')}", value)]
+    options = [f"--{field.replace('_', '-')}={value}" for field, value in given.items()]
     return View(
         made.title if made else name,
         {"name": name, "asked": given},
         {"report": made} if made else {},
-        [shell("roundbook", "report", name, look.file, *options)],
+        [shell("report", name, look.file, options=options)],
         {"fields": kind.takes, "needed": needed, "what": _first_line(kind)},
     )
 
@@ -367,7 +411,7 @@ def _is_of(name: str, party: str) -> bool:
 
 def _first_line(kind: Kind) -> str:
     """Returns what a report says of itself."""
-    first = (kind.make.__doc__ or "").partition("\n")[0]
+    first = re.split(r"\. |\n", kind.make.__doc__ or "")[0]
     return re.sub(r"^Returns ", "", first).rstrip(".")
 
 
@@ -375,7 +419,7 @@ def _asked(field: str, said: str) -> Any:
     if field not in ("since", "until", "as_of"):
         return said
     try:
-        return date.fromisoformat(said)
+        return date.fromisoformat(said.strip())
     except ValueError:
         raise Unasked(f"{field}: must be a day, as 2026-11-21") from None
 
@@ -385,8 +429,8 @@ def _asked(field: str, said: str) -> Any:
 
 def chain(look: Look) -> View:
     """Returns the seals, and what computing a stretch of hashes anew comes to."""
-    after = look.whole("after")
-    found = None if after is None else browse.stretch(look.db, after=after, limit=STRETCH)
+    after, head = look.whole("after"), as_of.head(look.db).position
+    found = None if after in (None, head) else browse.stretch(look.db, after=after, limit=STRETCH)
     key = ["--key", "PUBLIC_KEY"]
     return View(
         "Chain and seals",
@@ -397,7 +441,7 @@ def chain(look: Look) -> View:
         },
         [
             "roundbook verify roundbook.db --key PUBLIC_KEY",
-            shell("roundbook", "audit-file", look.file, "--from", "roundbook.db", *key),
+            shell("audit-file", look.file, options=["--from", "roundbook.db", *key]),
         ],
         {"more": found.last if found and found.last < found.head and not found.broken else None},
     )

@@ -1,6 +1,6 @@
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -93,10 +93,14 @@ def watched(
     assert not watch.complaints, "\n".join(watch.complaints)
 
 
-def violations(page: Page) -> list[str]:
-    """Returns a line for each element against WCAG 2.2 A or AA or axe's best practice: rule, impact, HTML."""
+def violations(page: Page, *, rules: Sequence[str] = ()) -> list[str]:
+    """Returns a line for each element against WCAG 2.2 A or AA or axe's best practice: rule, impact, HTML.
+
+    `rules`: those alone, by axe's names.
+    """
+    only = {"type": "rule", "values": rules} if rules else AXE_TAGS
     page.evaluate(TIMERS_FOR_AXE)
-    found = Axe().run(page, options={"runOnly": AXE_TAGS, "resultTypes": ["violations"]})
+    found = Axe().run(page, options={"runOnly": only, "resultTypes": ["violations"]})
     return [
         f"{rule['id']} ({rule['impact']}): {' '.join(node['html'].split())}"
         for rule in found.response["violations"]

@@ -36,9 +36,10 @@ document.addEventListener("submit", async (event) => {
   if (!event.target.matches("form[data-all]")) return;
   event.preventDefault();
   const url = new URL(event.target.action);
-  for (let after = 0; after !== null; ) {
+  for (let after = Number(event.target.querySelector("input").value); after !== null; ) {
     await swap(`${url.pathname}?after=${after}`).catch(quiet);
     const next = document.querySelector("form[data-all] input").value;
     after = Number(next) > after ? Number(next) : null;
   }
+  document.querySelector("form[data-all] button")?.focus();
 });
