@@ -21,6 +21,7 @@ from ledger.moments import utc_now
 from ledger.money import read_text
 from ledger.operator.book import Book
 from ledger.operator.commands import Deposit, OpenWallet
+from ledger.store import told
 from scripts import options
 from scripts.keeper import keeping, tasks
 
@@ -127,7 +128,7 @@ def _welcome(settings: Settings, *, demo: bool) -> str:
     url = f"http://{settings.server.host}:{settings.server.port}"
     books = [settings.store, *([settings.provider_book.store] if settings.provider_book else [])]
     lines = [
-        f"Roundbook on {url}   books: {', '.join(books)}   calls: {url}/docs/"
+        f"Roundbook on {url}   books: {', '.join(map(told, books))}   calls: {url}/docs/"
         f"   auditor's pages: {url}/audit",
         "",
     ]

@@ -14,7 +14,7 @@ from ledger.projection import Projection
 from ledger.provider.book import MAPPER as PROVIDER
 from ledger.seal import Seal
 from ledger.sealing import seals_of
-from ledger.store import Record, Store, StoreUnfit, open_store
+from ledger.store import Record, Store, StoreUnfit, open_store, told
 from ledger.store.chain import Head
 from projections import IN_TRANSACTION as OPERATOR_TABLES
 from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
@@ -81,12 +81,13 @@ def open_source(where: str, *, token: str | None = None) -> Iterator[Source]:
         raise StoreUnfit("store: what is in memory cannot be read from outside; name a file")
     url = where if "://" in where else f"sqlite:///{where}"
     store = open_store(url, read_only=True)
-    party = party_of(_Local(where, store))
+    name = told(where) if "://" in where else where
+    party = party_of(_Local(name, store))
     store.close()
     store = open_store(url, TABLES[party], read_only=True)
     try:
         with store.snapshot():
-            yield _Local(where, store)
+            yield _Local(name, store)
     finally:
         store.close()
 

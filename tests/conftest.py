@@ -7,14 +7,26 @@ from hypothesis import settings
 from ledger.operator.book import Book
 from ledger.operator.house import House
 from tests import controls
+from tests.postgres import Cluster, running
 
 settings.register_profile("roundbook", deadline=None, print_blob=True, derandomize=False)
 settings.load_profile("roundbook")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    with running("-c fsync=off -c max_connections=200") as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/book.db"
+    if request.param == "memory":
+        return "memory://"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/book.db"
+    cluster: Cluster = request.getfixturevalue("postgres")
+    return cluster.new_book()
 
 
 @pytest.fixture

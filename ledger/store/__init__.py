@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 from eventsourcing.persistence import ApplicationRecorder, Notification, PersistenceError
@@ -166,6 +167,17 @@ class Store(ApplicationRecorder):
         """Releases what the store holds; it cannot be used afterwards."""
 
 
+def told(url: str) -> str:
+    """Returns a store's URL as it may be said: without who connects, and with which password."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc and not parts.query:
+        return url
+    schema = [pair for pair in parse_qsl(parts.query) if pair[0] == "schema"]
+    return urlunsplit(
+        (*parts[:1], parts.netloc.rpartition("@")[2], parts.path, urlencode(schema), "")
+    )
+
+
 def open_store(
     url: str,
     projections: Sequence[Projection] = (),
@@ -173,7 +185,7 @@ def open_store(
     create: bool = True,
     read_only: bool = False,
 ) -> Store:
-    """Returns the store a URL names: `sqlite:///roundbook.db` or `memory://`.
+    """Returns the store a URL names: `sqlite:///FILE`, `postgresql://HOST/DATABASE?schema=BOOK` or `memory://`.
 
     One that is read only is not changed by a byte, whoever else writes it.
     Raises StoreUnfit for another URL, a store that is not there and not to be created, one that
@@ -188,4 +200,8 @@ def open_store(
     if scheme == "sqlite" and len(path) > 1 and path.startswith("/"):
         where = path.removeprefix("/")
         return SQLiteStore(where, projections, create=create, read_only=read_only)
-    raise StoreUnfit(f"store: {url!r} is neither sqlite:///FILE nor memory://")
+    if scheme in ("postgresql", "postgres"):
+        from ledger.store.postgres import PostgresStore
+
+        return PostgresStore(url, projections, create=create, read_only=read_only)
+    raise StoreUnfit(f"store: {scheme}: is neither sqlite:///FILE, postgresql://... nor memory://")

@@ -54,6 +54,7 @@ class SqlStore(Store):
         self._lock = threading.Lock()
         self._local = threading.local()
         self._idle: SimpleQueue[Connection] = SimpleQueue()
+        self._closed = False
         self._stream, self._streams, self._event = (
             statement.format(state=self.STATE) for statement in (_STREAM, _STREAMS, _EVENT)
         )
@@ -127,6 +128,12 @@ class SqlStore(Store):
         try:
             yield connection
         finally:
+            self._put_back(connection)
+
+    def _put_back(self, connection: Connection) -> None:
+        if self._closed:  # it was in use when the store was
+            connection.close()
+        else:
             self._idle.put(connection)
 
     @property
@@ -134,6 +141,7 @@ class SqlStore(Store):
         return self._projections
 
     def close(self) -> None:
+        self._closed = True
         while not self._idle.empty():
             self._idle.get().close()
         self._writer.close()

@@ -20,6 +20,7 @@ from ledger.refusals import Busy, Final, NotEnoughCash, OutcomeUnknown, Refusal,
 from ledger.store import Store
 from ledger.store.chain import Head
 from ledger.store.memory import MemoryStore
+from ledger.store.postgres import PostgresStore
 from ledger.store.sqlite import SQLiteStore
 from ledger.writer import CALM_AFTER, MOST_IN_A_BATCH, Writer, thread_latch
 from projections import IN_TRANSACTION
@@ -416,12 +417,17 @@ def reopened(store_url: str) -> Store:
 # another writer: the batch conflicts, and is decided again
 
 
+CLASSES = {"memory": MemoryStore, "sqlite": SQLiteStore, "postgresql": PostgresStore}
+
+
 def store_class(store_url: str) -> type[Any]:
-    return MemoryStore if store_url.startswith("memory") else SQLiteStore
+    return CLASSES[store_url.partition(":")[0]]
 
 
 def store_path(store_url: str) -> tuple[str, ...]:
-    path = store_url.partition(":///")[2]
+    scheme, _, path = store_url.partition(":///")
+    if scheme.startswith("postgresql"):
+        return (store_url,)
     return (path,) if path else ()
 
 

@@ -17,6 +17,7 @@ from ledger.store.chain import GENESIS, Head, link
 from ledger.store.sqlite import SQLiteStore
 from projections import IN_TRANSACTION
 from tests import auditor, controls
+from tests.postgres import Cluster
 from tests.questions import EVERYTHING
 from tests.stores.library import persistence
 
@@ -67,6 +68,25 @@ class TestSQLitePositionsDoNotInterleave(
 ):
     def create_recorder(self) -> Store:
         return self.opened(self.file_url())
+
+
+class OnPostgres(AnyRecorder):
+    @pytest.fixture(autouse=True)
+    def _cluster(self, postgres: Cluster) -> None:
+        self.cluster = postgres
+
+    def create_recorder(self) -> Store:
+        return self.opened(self.cluster.new_book())
+
+
+class TestPostgresIsAnApplicationRecorder(
+    OnPostgres, persistence.ApplicationRecorderTestCase[Any]
+): ...
+
+
+class TestPostgresPositionsDoNotInterleave(
+    OnPostgres, persistence.NonInterleavingNotificationIDsBaseCase
+): ...
 
 
 # the contract every store keeps
@@ -352,7 +372,7 @@ def test_many_rows_are_changed_together(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "book.db", "postgres://x", "sqlite://", "sqlite:///", "sqlite://book.db"]
+    "url", ["", "book.db", "mysql://x", "sqlite://", "sqlite:///", "sqlite://book.db"]
 )
 def test_another_url_is_unfit(url: str) -> None:
     with pytest.raises(StoreUnfit):

@@ -1,0 +1,141 @@
+import subprocess
+import sys
+import threading
+
+import psycopg
+import pytest
+from eventsourcing.persistence import IntegrityError
+
+from ledger.operator.book import Book
+from ledger.store import StoreUnfit, open_store, told
+from projections import IN_TRANSACTION
+from tests import controls
+from tests.http.server import free_port, until
+from tests.http.wire import ROOT
+from tests.questions import EVERYTHING
+
+WRITERS, BETS = 4, 60
+WRITER = """
+import sys
+from tests import controls
+url, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+book = controls.new_book(url)
+for number in range(count):
+    reference = f"{name}-{number}"
+    book.submit(controls.place_bet(reference=reference, round_id=reference, amount="1.00"))
+book.close()
+"""
+
+
+@pytest.fixture
+def url(postgres):
+    return postgres.new_book()
+
+
+@pytest.fixture
+def book(url):
+    made = controls.new_book(url)
+    controls.fund(made)
+    yield made
+    made.close()
+
+
+def stranger(url):
+    address, _, schema = url.partition("?schema=")
+    return psycopg.connect(address, autocommit=True, options=f"-c search_path={schema}")
+
+
+def bet(name):
+    return controls.place_bet(reference=name, round_id=name, amount="1.00")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update stored_events set topic = 'x'",
+        "delete from stored_events where position = 1",
+        "truncate stored_events",
+        "delete from seals",
+    ],
+)
+def test_what_is_stored_stays(book, url, statement):
+    with stranger(url) as connection, pytest.raises(psycopg.Error, match="immutable"):
+        connection.execute(statement)
+
+
+def test_a_server_that_is_not_there_is_one_sentence_without_the_password():
+    url = f"postgresql://somebody:canary@127.0.0.1:{free_port()}/books"
+    with pytest.raises(StoreUnfit) as unfit:
+        open_store(url)
+    assert "127.0.0.1" in str(unfit.value)
+    assert "canary" not in str(unfit.value)
+    assert "somebody" not in told(url)
+
+
+@pytest.mark.parametrize("schema", ["Upper", "a-b", 'x"; drop schema public', "", "1a", "a" * 64])
+def test_a_schema_is_a_plain_name(postgres, schema):
+    with pytest.raises(StoreUnfit, match="is no schema"):
+        open_store(f"{postgres.url}?schema={schema}" if schema else f"{postgres.url}?schema=%20")
+
+
+@pytest.mark.parametrize("how", [{"create": False}, {"read_only": True}])
+def test_a_book_that_is_not_there_is_not_made(url, how):
+    with pytest.raises(StoreUnfit, match="there is no schema"):
+        open_store(url, **how)
+    with pytest.raises(StoreUnfit, match="there is no schema"):
+        open_store(url, **how)
+
+
+def test_each_schema_is_a_book_of_its_own(postgres):
+    one, other = (controls.new_book(postgres.new_book()) for _ in range(2))
+    controls.fund(one)
+    assert (one.store.head().position, other.store.head().position) == (2, 0)
+    one.close()
+    other.close()
+
+
+def test_a_book_goes_on_when_its_connections_were_ended(book, url):
+    book.submit(bet("before"))
+    head = book.store.head()
+    with stranger(url) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
+        )
+    assert book.submit(bet("after")).recorded
+    assert book.store.head().position == head.position + 2
+
+
+def test_a_rival_between_decision_and_insert_is_a_conflict(book, url):
+    rival = open_store(url, IN_TRANSACTION)
+    theirs = Book(rival)
+    with book.store.transaction():
+        blocked = threading.Thread(target=theirs.submit, args=(bet("theirs"),))
+        blocked.start()
+        (event,) = book.store.select_events("wallet/123456/USD", limit=1)
+        with pytest.raises(IntegrityError):
+            book.store.insert_events([event])
+        book.store._roll_back()
+        book.store._begin()
+    blocked.join()
+    assert theirs.round(controls.PROVIDER, "theirs")
+    theirs.close()
+
+
+def test_a_follower_sees_every_position_once_while_many_processes_write(book, url):
+    command = [sys.executable, "-c", WRITER, url]
+    writers = [
+        subprocess.Popen([*command, f"w{number}", str(BETS)], cwd=ROOT) for number in range(WRITERS)
+    ]
+    seen, reader = [], open_store(url, read_only=True)
+
+    def follow():
+        page = reader.records(after=seen[-1] if seen else 0, limit=50)
+        seen.extend(record.id for record in page)
+        return not page and all(writer.poll() is not None for writer in writers)
+
+    until(follow, "every writer is done, and all was read", patience_s=60)
+    assert [writer.wait() for writer in writers] == [0] * WRITERS
+    assert seen == list(range(1, 2 + 2 * WRITERS * BETS + 1))
+    assert reader.head().position == len(seen)
+    assert len(book.store.records(after=0, limit=EVERYTHING)) == len(seen)
+    reader.close()
