@@ -30,6 +30,9 @@ LOOK_S = 0.1
 ASIDE = ("/api/", "/audit")
 """Where reading may take its time; each of them has threads of its own."""
 
+READS = ("/check", "/balance", "/getroundstatus", "/history/getgamerounds", "/healthcheck")
+"""What only reads; aside where the book is on another machine, whose answer may take its time too."""
+
 ASIDE_THREADS = 4
 
 Headers = list[tuple[str, str]]
@@ -178,8 +181,10 @@ async def _read(protocol: Any, *, whole: bool) -> bytes:
 class Service:
     """A WSGI application as granian's loop calls it."""
 
-    def __init__(self, app: Wsgi, close: Callable[[], None], turns: Turns) -> None:
-        self._app = app
+    def __init__(
+        self, app: Wsgi, close: Callable[[], None], turns: Turns, *, remote: bool = False
+    ) -> None:
+        self._app, self._remote = app, remote
         self._close, self._turns = close, turns
         self._idle: list[greenlet] = []
         self._aside = [(prefix, ThreadPoolExecutor(ASIDE_THREADS, prefix)) for prefix in ASIDE]
@@ -237,6 +242,8 @@ class Service:
             for prefix, threads in self._aside:
                 if scope.path.startswith(prefix):
                     return threads
+        elif self._remote and scope.path.lower().endswith(READS):
+            return self._aside[0][1]
         return None
 
     def _work(self, environ: dict[str, Any]) -> None:

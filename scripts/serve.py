@@ -86,7 +86,8 @@ def _load(settings: Settings, now: Callable[[], datetime], *_: Any, **__: Any) -
     start(app)
     gc.collect()
     gc.freeze()  # what lives as long as the process is not looked through again, 50 ms each time
-    return Service(app.wsgi_app, partial(close, app), app.extensions["turns"])
+    remote = any(store.startswith("postgres") for store in settings.books().values())
+    return Service(app.wsgi_app, partial(close, app), app.extensions["turns"], remote=remote)
 
 
 def check_free(host: str, port: int) -> None:

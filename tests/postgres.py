@@ -1,15 +1,16 @@
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import pytest
 
-from tests.http.server import free_port
+from tests.http.server import free_port, until
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 NO_POSTGRES = "no PostgreSQL is found: scripts/postgres installs one"
@@ -42,6 +43,23 @@ class Cluster:
 
     def stop(self, mode: str = "fast") -> None:
         self.run("pg_ctl", "-m", mode, "-w", "stop")
+
+    def kill(self) -> None:
+        """Kills the server with all its processes, as a machine that loses its power would."""
+        first = self.processes()[0]
+        for process in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        until(lambda: not Path(f"/proc/{first}").exists(), "the server is gone")
+
+    def processes(self) -> list[int]:
+        first = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{first}/task/{first}/children").read_text()
+        return [first, *map(int, children.split())]
+
+    def freeze(self, number: int) -> None:
+        for process in self.processes():
+            os.kill(process, number)
 
     def run(self, program: str, *arguments: str) -> str:
         unprivileged = ("runuser", "-u", UNPRIVILEGED, "--") if os.geteuid() == 0 else ()

@@ -12,8 +12,9 @@ TAKEN = {"Bet": {"BetPlaced"}, "Result": {"ResultRecorded"}}
 TAKEN["Cancel"] = {"BetCancelled", "TombstoneRecorded"}
 
 
-def check_the_book(path, acknowledged):
-    store = open_store(f"sqlite:///{path}", IN_TRANSACTION)
+def check_the_book(where, acknowledged):
+    url = where if "://" in str(where) else f"sqlite:///{where}"
+    store = open_store(url, IN_TRANSACTION)
     try:
         assert differences(store, MAPPER) == []
         records = store.records(after=0, limit=EVERYTHING)
