@@ -190,7 +190,7 @@ class Settings(_Block, frozen=True, kw_only=True):
 
     def audit_files(self) -> dict[str, Path]:
         """Returns where the audit file of each book is, by party: roundbook.audit.db of roundbook.db."""
-        stores = {party: _place(store) for party, store in self.books().items()}
+        stores = {party: _place(store, party) for party, store in self.books().items()}
         return {
             party: Path(self.audit.folder or book.parent, f"{book.stem}.audit.db")
             for party, book in stores.items()
@@ -390,9 +390,9 @@ def _file(store: str) -> str:
     return os.path.realpath(store.removeprefix("sqlite:///"))
 
 
-def _place(store: str) -> Path:
-    """Returns the file of a book, or one where we are, named as its schema, of a book that is in none."""
+def _place(store: str, party: str) -> Path:
+    """Returns the file of a book; of one in a database, a file where we are, named as schema and party."""
     if store.startswith("postgres"):
         schema = dict(parse_qsl(urlsplit(store).query)).get("schema", "roundbook")
-        return Path.cwd() / f"{schema}.db"
+        return Path.cwd() / f"{schema}-{party}.db"
     return Path(_file(store))

@@ -377,9 +377,10 @@ def _count(db: Database, table: str) -> int:
 
 
 def _last_day(db: Database, asked: Asked) -> str:
-    """Returns the day a report ends with: the file knows nothing of later ones."""
+    """Returns the day a report ends with: of none behind its own last copy does the file know anything."""
     last = _last_clock(db)[:10]
-    return min(str(asked.until), last) if asked.until else last
+    (copied,) = db.execute("select substr(updated_at, 1, 10) from audit").fetchone()
+    return min(str(asked.until), max(last, copied)) if asked.until else last
 
 
 def _upto(db: Database) -> str:
