@@ -1,0 +1,81 @@
+"""`roundbook copy`: a book, event by event with its hashes, into another store; both ends are verified."""
+
+from contextlib import closing
+
+import click
+import msgspec
+from eventsourcing.persistence import PersistenceError
+
+from ledger.copying import CopyDiffers, copy_events, copy_seals
+from ledger.store import Store, StoreUnfit, open_store, told
+from ledger.verify import Verdict
+from scripts import options
+from scripts.audit_file import progress
+from scripts.source import MAPPERS, TABLES, Source, open_source, party_of
+from scripts.verify import checked
+
+
+@click.command("copy")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--token", envvar="ROUNDBOOK_AUDITOR_TOKEN", help="The auditor's, over HTTP.")
+@options.as_json
+def copy(*, source: str, target: str, token: str | None, as_json: bool) -> None:
+    """Copy a book into another store: from SQLite to PostgreSQL and back, or to another server.
+
+    FROM is a path, a store's URL or a service's; TO is a store's URL, new or a copy that was begun.
+    The book is verified before, the copy after; they end with the same hash. Stop who writes the book
+    before the last run: what is recorded after it began is not in the copy.
+
+    Example: roundbook copy roundbook.db 'postgresql://host/books?schema=acme'
+    """
+    _hold(source, checked(source, token=token))
+    try:
+        with open_source(source, token=token) as book:
+            added = _copied(book, target)
+    except (CopyDiffers, PersistenceError) as error:
+        raise click.ClickException(f"{told(target)}: {error}") from None
+    verdict = _hold(target, checked(target))
+    said = {"events": verdict.events, "added": added, "seals": verdict.seals, "head": verdict.head}
+    if as_json:
+        click.echo(msgspec.json.encode(said))
+    else:
+        click.echo(
+            f"{told(target)} holds {verdict.events} events, {added} of them new, and {verdict.seals}"
+            f" seals; both ends hold; head {verdict.head}"
+        )
+
+
+def _hold(where: str, verdict: Verdict) -> Verdict:
+    if not verdict.holds:
+        finding = verdict.finding
+        raise click.ClickException(
+            f"{told(where)}: {finding.detail if finding else 'does not hold'}"
+        )
+    return verdict
+
+
+def _copied(book: Source, target: str) -> int:
+    """Returns how many events are new in the copy."""
+    party, head = party_of(book), book.head()
+    url = target if "://" in target else f"sqlite:///{target}"
+    if url.startswith("memory:"):
+        raise StoreUnfit("store: what is in memory is gone with the command; name a file")
+    with closing(open_store(url, TABLES[party])) as copy_of:
+        begin = copy_of.head().position
+        _check_past(book, copy_of)
+        with progress(book.name) as on_position:
+            records = book.records(after=begin, upto=head.position)
+            for position in copy_events(records, copy_of, MAPPERS[party]):
+                on_position(position, head.position)
+        copy_seals(book.seals(), copy_of)
+        return copy_of.head().position - begin
+
+
+def _check_past(book: Source, copy_of: Store) -> None:
+    position, hashed = copy_of.head()
+    if not position:
+        return
+    same = next(book.records(after=position - 1, upto=position), None)
+    if same is None or same.hash != hashed:
+        raise CopyDiffers(f"position {position}: is no event of {book.name}: it is another book")
