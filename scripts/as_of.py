@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 from sqlite_utils import Database
 
 from ledger.money import to_text
+from ledger.rebuild import without_collector
 from ledger.store import Record, StoreUnfit
 from projections import as_of
 from projections.as_of import Balance, Entry, Line, NotThere, RoundAsOf
@@ -23,7 +24,7 @@ from projections.audit_file import (
     open_audit_file,
 )
 from scripts import options, tables
-from scripts.audit_file import catch_up, progress, without_collector
+from scripts.audit_file import catch_up, progress
 from scripts.source import open_source
 
 _where = click.option(

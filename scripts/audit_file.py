@@ -1,6 +1,5 @@
 """`roundbook audit-file`: a book and all that follows from it, verified, in one SQLite file to carry."""
 
-import gc
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -26,6 +25,7 @@ from rich.text import Text
 from ledger.mapper import Mapper, Unreadable
 from ledger.moments import text, utc_now
 from ledger.projection import Row
+from ledger.rebuild import without_collector
 from ledger.seal import Seal, is_signed, retire, trusted
 from ledger.store import EVENTS, StoreUnfit
 from ledger.store.chain import Head, link
@@ -127,16 +127,6 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True, disable=not watched) as bar:
         task = bar.add_task(what, total=None)
         yield lambda position, head: bar.update(task, completed=position, total=head)
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """Nothing here is a cycle, and looking for one takes a fifth of the time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 # copying

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from api.http import log_defect
 from api.settings import Settings
 from ledger.periodic import Periodic
-from scripts.audit_file import catch_up, without_collector
+from ledger.rebuild import without_collector
+from scripts.audit_file import catch_up
 from scripts.source import Party, open_source
 
 STEP = 10_000
