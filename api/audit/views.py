@@ -431,17 +431,17 @@ def chain(look: Look) -> View:
     """Returns the seals, and what computing a stretch of hashes anew comes to."""
     after, head = look.whole("after"), as_of.head(look.db).position
     found = None if after in (None, head) else browse.stretch(look.db, after=after, limit=STRETCH)
-    key = ["--key", "PUBLIC_KEY"]
+    known, key = browse.overview(look.db), ["--key", "PUBLIC_KEY"]
     return View(
         "Chain and seals",
-        {"overview": browse.overview(look.db), "stretch": found},
+        {"overview": known, "stretch": found},
         {
             "seals": browse.seals(look.db, limit=look.limit),
             "contradictions": browse.contradictions(look.db),
         },
         [
-            "roundbook verify roundbook.db --key PUBLIC_KEY",
-            shell("audit-file", look.file, options=["--from", "roundbook.db", *key]),
+            shell("verify", known.source, options=key),
+            shell("audit-file", look.file, options=["--from", known.source, *key]),
         ],
         {"more": found.last if found and found.last < found.head and not found.broken else None},
     )
