@@ -1,7 +1,7 @@
 """What the auditor's pages show, asked of an audit file. Amounts are decimal text."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,7 +12,7 @@ from ledger.names import name
 from ledger.store.chain import link
 from projections.as_of import Entry, NotThere, RoundAsOf, entries, head, history
 from projections.audit_file import EMPTY
-from projections.forms import Cell, Report
+from projections.forms import Cell, Report, decimals
 from projections.journal import player
 
 POINTS = 400
@@ -266,7 +266,7 @@ def _rounds(db: Database, condition: str, bound: dict[str, Any]) -> Report:
         bound,
     )
     columns = f"{partner} round user game currency status staked won reversed opened_at".split()
-    rows = [(*row[:6], *_money(row[10], row[6:9]), row[9]) for row in found]
+    rows = [(*row[:6], *decimals(row[10], row[6:9]), row[9]) for row in found]
     return Report("Rounds", columns, rows)
 
 
@@ -442,7 +442,7 @@ def table(db: Database, found: Sequence[Entry], title: str, *, without: str = ""
 
 
 def _event_row(each: Entry, partner: str) -> dict[str, Cell]:
-    amount, cash = _money(each.scale, (each.amount, each.cash))
+    amount, cash = decimals(each.scale, (each.amount, each.cash))
     return {
         "position": each.position,
         "at": each.recorded_at,
@@ -456,7 +456,3 @@ def _event_row(each: Entry, partner: str) -> dict[str, Cell]:
         "cash": cash,
         "transaction_id": each.transaction_id,
     }
-
-
-def _money(scale: int | None, amounts: Iterable[int | None]) -> list[str | None]:
-    return [None if m is None or scale is None else to_text(m, scale) for m in amounts]

@@ -3,10 +3,12 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+
+from ledger.money import to_text
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
@@ -52,6 +54,12 @@ def as_csv(report: Report) -> str:
 def said(cell: Cell) -> str:
     """Returns a cell as text."""
     return "" if cell is None else str(cell)
+
+
+def decimals(scale: int | None, minors: Iterable[int | None]) -> Iterator[str | None]:
+    """Yields minor units as decimals; None where there is no amount, or no scale to say it in."""
+    for minor in minors:
+        yield None if minor is None or scale is None else to_text(minor, scale)
 
 
 def inert(cell: str) -> str:

@@ -11,7 +11,8 @@ from sqlite_utils import Database
 from ledger.moments import moment, text
 from ledger.money import to_text
 from ledger.names import name
-from projections.forms import Cell, Report, Row
+from projections.as_of import position_at
+from projections.forms import Cell, Report, Row, decimals
 
 RETENTION = timedelta(days=90)
 """How long after its opening a round without an outcome is refunded."""
@@ -59,7 +60,7 @@ where e.stream = :stream
 order by e.position""",
         {**_bound(db, asked), "stream": name("round", asked.provider, asked.round)},
     )
-    rows = [(*row[:6], *_money(row[6], row[7:11]), *row[11:]) for row in found]
+    rows = [(*row[:6], *decimals(row[6], row[7:11]), *row[11:]) for row in found]
     if not rows:
         raise RoundUnknown(f"nothing is recorded of round {asked.round} of {asked.provider}")
     columns = "version position at what by reference amount win_taken_back cash_before cash_after"
@@ -89,7 +90,7 @@ where r.opened_position <= :upto and (r.status = 'InProgress' or r.position > :u
     and (:provider is null or r.provider = :provider) and (:user is null or r.user = :user)
     and (:currency is null or r.currency = :currency)
 group by r.opened_position order by r.opened_position""",
-        {**_bound(db, asked), "upto": _position(db, as_of)},
+        {**_bound(db, asked), "upto": position_at(db, as_of)},
     )
     rows = [_incomplete(row, as_of) for row in found]
     columns = "provider round user game opened_at currency open_bets open_stakes age_days due_at"
@@ -125,7 +126,7 @@ order by v.position""",
         "position at outcome triggered_by provider round user reference bet_at currency stake"
         " win_taken_back bet_transaction_id transaction_id uuid"
     )
-    rows = [(*row[:10], *_money(row[10], row[11:13]), *row[13:]) for row in found]
+    rows = [(*row[:10], *decimals(row[10], row[11:13]), *row[13:]) for row in found]
     return Report("Cancelled and refunded bets", columns.split(), rows, _upto(db))
 
 
@@ -273,7 +274,7 @@ def _balanced(title: str, columns: Sequence[str], lines: Iterable[Line], note: s
     rows: list[Row] = []
     varying = 0
     for cells, scale, amounts in lines:
-        rows.append((*cells, *_money(scale, amounts)))
+        rows.append((*cells, *decimals(scale, amounts)))
         varying += amounts[-1] != 0
     verdict = f"a variance in {varying} of {len(rows)} lines" if varying else "no variance"
     return Report(title, columns, rows, f"{verdict}; {note}", holds=not varying)
@@ -320,7 +321,7 @@ order by position""",
         "position at what user currency amount cash_before cash_after provider campaign reference"
         " transaction_id"
     )
-    rows = [(*row[:5], *_money(row[5], row[6:9]), *row[9:]) for row in found]
+    rows = [(*row[:5], *decimals(row[5], row[6:9]), *row[9:]) for row in found]
     return Report("Adjustments", columns.split(), rows, _upto(db))
 
 
@@ -353,18 +354,9 @@ def _bound(db: Database, asked: Asked) -> dict[str, Cell]:
         "round": asked.round,
         "user": asked.user,
         "currency": asked.currency,
-        "after": _position(db, str(asked.since or "")),
-        "upto": _position(db, f"{asked.until or ''}~"),
+        "after": position_at(db, str(asked.since or "")),
+        "upto": position_at(db, f"{asked.until or ''}~"),
     }
-
-
-def _position(db: Database, clock: str) -> int:
-    """Returns the last position up to a time, 0 for none; the clock never goes back."""
-    found = db.execute(
-        "select position from events where clock <= ? order by clock desc, position desc limit 1",
-        (clock,),
-    ).fetchone()
-    return found[0] if found else 0
 
 
 def _last_clock(db: Database) -> str:
@@ -386,11 +378,6 @@ def _last_day(db: Database, asked: Asked) -> str:
 def _upto(db: Database) -> str:
     (position,) = db.execute("select position from audit").fetchone()
     return f"the file ends at position {position}, {_last_clock(db)}"
-
-
-def _money(scale: int | None, amounts: Iterable[int | None]) -> Iterator[str | None]:
-    for minor in amounts:
-        yield None if minor is None or scale is None else to_text(minor, scale)
 
 
 class Kind(NamedTuple):

@@ -9,6 +9,7 @@ from ledger.money import to_text
 from projections import as_of
 from projections.as_of import Balance, Entry
 from projections.browse import overview
+from projections.forms import decimals
 
 MOST_ENTRIES = 1000
 
@@ -54,11 +55,7 @@ def _balance(found: Balance) -> dict[str, Any]:
 
 
 def _entry(entry: Entry, partner: str) -> dict[str, Any]:
-    scale = entry.scale
-    amount, cash = (
-        None if minor is None or scale is None else to_text(minor, scale)
-        for minor in (entry.amount, entry.cash)
-    )
+    amount, cash = decimals(entry.scale, (entry.amount, entry.cash))
     return {
         "position": entry.position,
         "recorded_at": entry.recorded_at,

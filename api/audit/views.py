@@ -15,7 +15,7 @@ from ledger.moments import moment, text
 from ledger.money import to_text
 from projections import as_of, browse
 from projections.as_of import Damaged, Entry, NotThere, RoundAsOf
-from projections.forms import Report
+from projections.forms import Report, decimals
 from projections.reports import REPORTS, Asked, Kind
 
 SHOWN = 200
@@ -127,18 +127,17 @@ def round_(look: Look) -> View:
     }
     if look.party == "provider":
         tables["deliveries"] = browse.deliveries(look.db, partner, round_id)
-    version = [] if then is now else ["--at", str(then.version)]
+    said, version = _decimal(then), [] if then is now else ["--at", str(then.version)]
     return View(
         f"Round {round_id} of {partner}",
-        {"round": _decimal(then), "versions": now.version},
+        {"round": said, "versions": now.version},
         tables,
         [
             shell("round", partner, round_id, options=[*version, "--from", look.file]),
             shell("history", round_id, options=["--from", look.file]),
         ],
         {
-            "then": _decimal(then),
-            "money": {"staked", "won", "reversed"},
+            "then": said,
             "now": now,
             "timeline": _lines(look, timeline, partner, round_id, upto=then.position),
             "chart": _cash(timeline, then),
@@ -166,19 +165,28 @@ def _lines(
     reversed_by = browse.reversals(look.db, partner, round_id)
     bet_of = {reversal: bet for bet, reversal in reversed_by.items()}
     return [
-        Line(
+        _line(
             entry,
-            stored := browse.event(look.db, entry.position),
-            _remark(stored.state),
-            _money(entry.amount, entry.scale),
-            None if entry.cash is None else _money(entry.cash - (entry.amount or 0), entry.scale),
-            _money(entry.cash, entry.scale),
-            reversed_by.get(entry.position) or bet_of.get(entry.position),
-            entry.position in bet_of,
-            entry.position > upto,
+            browse.event(look.db, entry.position),
+            other=reversed_by.get(entry.position) or bet_of.get(entry.position),
+            reverses=entry.position in bet_of,
+            later=entry.position > upto,
         )
         for entry in timeline[:SHOWN]
     ]
+
+
+def _line(
+    entry: Entry, stored: browse.StoredEvent, *, other: int | None, reverses: bool, later: bool
+) -> Line:
+    amount, before, after = decimals(entry.scale, (entry.amount, _before(entry), entry.cash))
+    remark = _remark(stored.state)
+    return Line(entry, stored, remark, amount, before, after, other, reverses, later)
+
+
+def _before(entry: Entry) -> int | None:
+    """Returns the wallet's cash before an event that moved it."""
+    return None if entry.cash is None else entry.cash - (entry.amount or 0)
 
 
 def _remark(state: str) -> str:
@@ -188,10 +196,6 @@ def _remark(state: str) -> str:
     except msgspec.MsgspecError:
         return "CANNOT BE READ"
     return " ".join(str(body[key]) for key in REMARKED if body.get(key) not in (None, ""))
-
-
-def _money(minor: int | None, scale: int | None) -> str | None:
-    return None if minor is None or scale is None else to_text(minor, scale)
 
 
 def _decimal(found: RoundAsOf) -> dict[str, Any]:
@@ -207,8 +211,7 @@ def _cash(timeline: Sequence[Entry], then: RoundAsOf) -> Chart | None:
     moved = [entry for entry in timeline if entry.cash is not None]
     steps: list[Step] = []
     for number, entry in enumerate(moved, 1):
-        after = entry.cash or 0
-        before = after - (entry.amount or 0)
+        after, before = entry.cash or 0, _before(entry) or 0
         if not steps or steps[-1].value != before:
             what = "moved elsewhere" if steps else "before"
             steps.append(Step(2 * number - 1, before, f"{what}: {to_text(before, then.scale)}", ""))
