@@ -25,7 +25,6 @@ class Dot(NamedTuple):
     x: int
     y: int
     label: str
-    url: str
     kind: str
 
 
@@ -63,7 +62,7 @@ def step_line(steps: Sequence[Step], *, scale: int, upto: int | None = None) -> 
 
     def dot(s: Step) -> Dot:
         kind = "later" if upto is not None and s.x > upto else "" if s.url else "aside"
-        return Dot(across(s.x), down(s.value), s.label, s.url, kind)
+        return Dot(across(s.x), down(s.value), s.label, kind)
 
     dots = [dot(step) for step in steps]
     path = f"M{dots[0].x} {dots[0].y}" + "".join(f"H{dot.x}V{dot.y}" for dot in dots[1:])

@@ -7,11 +7,14 @@ from urllib.parse import urlencode
 
 from projections.forms import said
 
-NUMBERS = """
-amount cash balance staked won reversed events version attempts opening deposits withdrawals stakes wins
-promos reversals closing variance revenue bets stake win_taken_back cash_before cash_after open_bets
-open_stakes age_days number
-"""
+# fmt: off
+NUMBERS = frozenset({
+    "amount", "cash", "balance", "staked", "won", "reversed", "events", "version", "attempts",
+    "opening", "deposits", "withdrawals", "stakes", "wins", "promos", "reversals", "closing",
+    "variance", "revenue", "bets", "stake", "win_taken_back", "cash_before", "cash_after",
+    "open_bets", "open_stakes", "age_days", "number",
+})
+# fmt: on
 """Columns of numbers."""
 
 NAMES = frozenset({"reference", "transaction_id", "bet_transaction_id", "reversal", "user"})
@@ -60,7 +63,7 @@ def _url(party: str, column: str, row: Mapping[str, Any]) -> str | None:
 
 
 def _kind(column: str, value: Any) -> str:
-    if column in NUMBERS.split():
+    if column in NUMBERS:
         return "number"
     if column in ("hash", "root", "key", "next_key"):
         return "hash"
