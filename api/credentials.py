@@ -45,10 +45,15 @@ class Gate:
         return known
 
     def _read(self, request: Request) -> list[Partner]:
-        members, tokens = request.args.getlist("MEMB_ID"), request.args.getlist("HASH")
-        if len(members) != 1 or len(tokens) != 1:
-            raise CredentialWrong("MEMB_ID and HASH must each be given once")
-        return admitted(self._partners, members[0], tokens[0])
+        return admitted(self._partners, *pair(request))
+
+
+def pair(request: Request) -> tuple[str, str]:
+    """Returns the MEMB_ID and HASH of a call. Raises CredentialWrong where either is not given once."""
+    members, tokens = request.args.getlist("MEMB_ID"), request.args.getlist("HASH")
+    if len(members) != 1 or len(tokens) != 1:
+        raise CredentialWrong("MEMB_ID and HASH must each be given once")
+    return members[0], tokens[0]
 
 
 def admitted(partners: Sequence[Partner], member: str, token: str) -> list[Partner]:

@@ -7,7 +7,7 @@ from apiflask import APIBlueprint
 from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from api.credentials import Partner, admitted
+from api.credentials import Partner, admitted, pair
 from api.http import json_response, log_defect
 from api.provider.calls import Answer, Call, Desk
 from api.provider.digest import is_signed
@@ -86,10 +86,7 @@ def _view(path: Call, relations: Sequence[Relation], desk: Desk) -> Callable[...
 def _caller(call: Call, body: dict[str, Any], relations: Sequence[Relation]) -> str:
     """Returns the secure login of who calls. Raises CredentialWrong, LoginWrong."""
     login = _said(body, "securelogin")
-    members, tokens = request.args.getlist("MEMB_ID"), request.args.getlist("HASH")
-    if call.signed and (len(members) != 1 or len(tokens) != 1):
-        raise CredentialWrong("MEMB_ID and HASH must each be given once")
-    member, token = (members[0], tokens[0]) if call.signed else (login, _said(body, "token"))
+    member, token = pair(request) if call.signed else (login, _said(body, "token"))
     (found,) = admitted([each.partner for each in relations], member, token)
     relation = next(each for each in relations if each.partner is found)
     if login != found.id:
