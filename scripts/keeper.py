@@ -58,7 +58,7 @@ def bring_up(task: Task) -> None:
     """Brings an audit file to where its book is, in steps. Raises Contradiction, StoreUnfit."""
     held, head = 0, 1
     while held < head:
-        with open_source(task.store) as source, without_collector():
+        with open_source(task.store, party=task.party) as source, without_collector():
             head = source.head().position
             held = catch_up(task.file, source, party=task.party, upto=held + STEP).position
 

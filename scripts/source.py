@@ -1,7 +1,7 @@
 """Where an auditor reads a book from: a store's file, or a service over HTTP."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -68,10 +68,12 @@ def party_of(source: Source) -> Party:
 
 
 @contextmanager
-def open_source(where: str, *, token: str | None = None) -> Iterator[Source]:
+def open_source(
+    where: str, *, token: str | None = None, party: Party | None = None
+) -> Iterator[Source]:
     """Yields the book that a path, sqlite:///PATH or http(s)://HOST names; only read. Raises StoreUnfit.
 
-    Over HTTP the operator's book is meant, the provider's by http(s)://HOST/api/provider.
+    `party`: whose it is, where that is known. Over HTTP the operator's book is meant, the provider's by http(s)://HOST/api/provider.
     """
     if where.startswith(("http://", "https://")):
         with _Remote(where, token) as remote:
@@ -80,16 +82,18 @@ def open_source(where: str, *, token: str | None = None) -> Iterator[Source]:
     if where.startswith("memory:"):
         raise StoreUnfit("store: what is in memory cannot be read from outside; name a file")
     url = where if "://" in where else f"sqlite:///{where}"
-    store = open_store(url, read_only=True)
     name = told(where) if "://" in where else where
-    party = party_of(_Local(name, store))
-    store.close()
-    store = open_store(url, TABLES[party], read_only=True)
+    store = open_store(url, TABLES[party or _party(name, url)], read_only=True)
     try:
         with store.snapshot():
             yield _Local(name, store)
     finally:
         store.close()
+
+
+def _party(name: str, url: str) -> Party:
+    with closing(open_store(url, read_only=True)) as store:
+        return party_of(_Local(name, store))
 
 
 class _Local:
