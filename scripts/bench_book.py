@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pysqlite3
+import apsw
 
 from ledger.money import read_text
 from ledger.operator.book import Book
@@ -86,8 +86,8 @@ def inserted(folder: Path, rows: Sequence[Row], *, at_once: int, seconds: float)
         return rate(commit, chunks, threads=1, seconds=seconds) * at_once
 
 
-def _table(file: Path) -> pysqlite3.Connection:
-    connection = pysqlite3.connect(file, isolation_level=None, check_same_thread=False)
+def _table(file: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(file))
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
     connection.execute(
@@ -99,7 +99,7 @@ def _table(file: Path) -> pysqlite3.Connection:
 
 def stored(file: Path) -> list[Row]:
     """Returns the rows of a book's events, the first so many."""
-    with closing(pysqlite3.connect(file)) as connection:
+    with closing(apsw.Connection(str(file))) as connection:
         query = "select * from stored_events order by position limit ?"
         rows: list[Row] = connection.execute(query, (MOST_ROWS,)).fetchall()
     return rows[: len(rows) // ROWS_A_COMMIT * ROWS_A_COMMIT]

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-import pysqlite3
+import apsw
 from rich.console import Console
 from rich.table import Table
 
@@ -24,7 +24,7 @@ def machine(folder: Path) -> dict[str, Any]:
         else os.cpu_count(),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "sqlite": pysqlite3.sqlite_version,
+        "sqlite": apsw.sqlite_lib_version(),
         "flush_us": _flush_us(folder),
     }
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
+import apsw
 import click
 import msgspec
-import pysqlite3
 
 from ledger.merkle import Tree
 from ledger.names import name, transaction_id
@@ -200,7 +200,7 @@ def make(file: Path, most: int) -> None:
     open_store(f"sqlite:///{file}", IN_TRANSACTION).close()
     sealed_by, made = signer(new_key()), history(most)
     tables: dict[str, dict[Any, Row]] = {p.TABLE: {} for p in IN_TRANSACTION}
-    with closing(pysqlite3.connect(file, isolation_level=None)) as connection:
+    with closing(apsw.Connection(str(file))) as connection:
         connection.execute("pragma synchronous = off")
         head, tree = Head(), Tree()
         while some := list(islice(made, SEALED_EVERY)):
@@ -214,9 +214,7 @@ def make(file: Path, most: int) -> None:
         connection.execute("pragma wal_checkpoint(truncate)")
 
 
-def _append(
-    connection: pysqlite3.Connection, some: Sequence[Recorded], head: Head, tree: Tree
-) -> Head:
+def _append(connection: apsw.Connection, some: Sequence[Recorded], head: Head, tree: Tree) -> Head:
     rows: list[Row] = []
     position, hashed = head
     for stream, version, event in some:
@@ -229,8 +227,8 @@ def _append(
     return Head(position, hashed)
 
 
-def _insert(connection: pysqlite3.Connection, table: str, rows: Iterable[Row]) -> None:
-    (width,) = connection.execute("select count(*) from pragma_table_info(?)", (table,)).fetchone()
+def _insert(connection: apsw.Connection, table: str, rows: Iterable[Row]) -> None:
+    width = connection.execute("select count(*) from pragma_table_info(?)", (table,)).get
     marks = ", ".join("?" * width)
     connection.executemany(f"insert into {table} values ({marks})", rows)  # noqa: S608  (our own)
 
@@ -244,7 +242,7 @@ def _derive(tables: dict[str, dict[Key, Row]], some: Sequence[Recorded]) -> None
                 rows[key] = projection.evolve(rows.get(key), recorded)
 
 
-def _seal(connection: pysqlite3.Connection, signed_by: Signer, head: Head, tree: Tree) -> None:
+def _seal(connection: apsw.Connection, signed_by: Signer, head: Head, tree: Tree) -> None:
     seal = msgspec.json.encode(signed_by.seal(head, tree, at=AT))
     _insert(connection, "seals", [(None, head.position, seal.decode())])
 

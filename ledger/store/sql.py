@@ -273,8 +273,7 @@ class SqlStore(Store):
     def add_seal(self, position: int, seal: bytes, *, after: bytes | None) -> None:
         before = None if after is None else after.decode()
         with self.transaction(), self._translated():
-            added = self._execute(self._writer, _ADD_SEAL, (position, seal.decode(), before))
-            if not added.rowcount:
+            if not self.execute_many(_ADD_SEAL, [(position, seal.decode(), before)]):
                 raise persistence.IntegrityError("seals: there is a newer one")
 
     # the library's recorder

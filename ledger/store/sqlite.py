@@ -9,20 +9,23 @@ from contextlib import nullcontext
 from typing import Any
 from urllib.parse import quote
 
-import pysqlite3
+import apsw
 from eventsourcing import persistence
 
 from ledger.projection import Projection, Row
 from ledger.store import EVENTS, SEALS, FlushFailed, StoreUnfit
 from ledger.store.sql import SqlStore
 
-OLDEST_SQLITE = (3, 51, 3)
+OLDEST_SQLITE = 3_051_003
 """Older ones can corrupt a WAL that several connections write (sqlite.org/wal.html#walresetbug)."""
 
 BOOK_MARK = int.from_bytes(b"RBK1")
 """The file's application id: what tells a book from any other SQLite file."""
 
-LOCK_WAIT_S = 5.0
+LOCK_WAIT_MS = 5000
+STATEMENTS = 512
+"""Prepared ones that a connection keeps."""
+
 CHECKPOINT_PAGES = 4000
 """A page that many commits change is copied from the WAL once; 16 MB are copied in some 30 ms."""
 
@@ -30,6 +33,8 @@ SCAN_CACHE_KIB = 200
 """Who reads a whole book meets each page once: the fewer are kept, the better the processor's own caches do."""
 
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
+
+_READS = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 
 _SCHEMA = """
 create table if not exists stored_events (
@@ -84,8 +89,8 @@ class SQLiteStore(SqlStore):
         create: bool = True,
         read_only: bool = False,
     ) -> None:
-        if pysqlite3.sqlite_version_info < OLDEST_SQLITE:
-            raise StoreUnfit(f"store: SQLite {pysqlite3.sqlite_version} is older than 3.51.3")
+        if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
+            raise StoreUnfit(f"store: SQLite {apsw.sqlite_lib_version()} is older than 3.51.3")
         self._path = os.path.abspath(path)
         if (read_only or not create) and not os.path.exists(self._path):
             raise StoreUnfit(f"store: there is no {self._path}")
@@ -101,20 +106,18 @@ class SQLiteStore(SqlStore):
                 f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}",
             )
             self._create(create=create)
-        except pysqlite3.Error as error:
+        except apsw.Error as error:
             raise StoreUnfit(f"store: {self._path}: {error}") from error
 
     # connections
 
-    def _connect(self, *pragmas: str) -> pysqlite3.Connection:
-        connection = pysqlite3.connect(
-            self._uri() if self._read_only else self._path,
-            uri=self._read_only,
-            isolation_level=None,
-            check_same_thread=False,
-            timeout=LOCK_WAIT_S,
-            cached_statements=512,
+    def _connect(self, *pragmas: str) -> apsw.Connection:
+        connection = (
+            apsw.Connection(self._uri(), _READS, statementcachesize=STATEMENTS)
+            if self._read_only
+            else apsw.Connection(self._path, statementcachesize=STATEMENTS)
         )
+        connection.set_busy_timeout(LOCK_WAIT_MS)
         connection.execute("pragma trusted_schema = off")
         if self._read_only:
             connection.execute(f"pragma cache_size = -{SCAN_CACHE_KIB}")
@@ -123,8 +126,7 @@ class SQLiteStore(SqlStore):
         connection.execute("pragma synchronous = full")
         for pragma in pragmas:
             connection.execute(pragma)
-        journal = connection.execute("pragma journal_mode").fetchone()[0]
-        synchronous = connection.execute("pragma synchronous").fetchone()[0]
+        journal, synchronous = connection.pragma("journal_mode"), connection.pragma("synchronous")
         if (journal, synchronous) != ("wal", 2):
             raise StoreUnfit(f"store: {self._path} is not durable: {journal}, {synchronous}")
         return connection
@@ -137,14 +139,13 @@ class SQLiteStore(SqlStore):
         return f"file:{quote(self._path)}?mode=ro{still}"
 
     def _check_mark(self) -> None:
-        (mark,) = self._connection.execute("pragma application_id").fetchone()
-        if mark != BOOK_MARK:
+        if self._connection.pragma("application_id") != BOOK_MARK:
             raise StoreUnfit(f"store: {self._path} is no Roundbook book")
 
     def _create(self, *, create: bool) -> None:
         self._connection.execute("begin immediate")
-        (mark,) = self._connection.execute("pragma application_id").fetchone()
-        (tables,) = self._connection.execute("select count(*) from sqlite_master").fetchone()
+        mark = self._connection.pragma("application_id")
+        tables = self._connection.execute("select count(*) from sqlite_master").get
         if tables and mark != BOOK_MARK:
             raise StoreUnfit(f"store: {self._path} is a SQLite file, but no Roundbook book")
         if mark != BOOK_MARK:
@@ -155,28 +156,25 @@ class SQLiteStore(SqlStore):
             self._connection.execute(statement)
         self._connection.execute("commit")
 
-    def _new_reader(self) -> pysqlite3.Connection:
+    def _new_reader(self) -> apsw.Connection:
         return self._connect("pragma query_only = on")
 
     @property
-    def _writer(self) -> pysqlite3.Connection:
+    def _writer(self) -> apsw.Connection:
         return self._connection
 
     def _begin(self) -> None:
         self._connection.execute("begin immediate")
 
-    def _begin_snapshot(self, connection: pysqlite3.Connection) -> None:
+    def _begin_snapshot(self, connection: apsw.Connection) -> None:
         connection.execute("begin")
 
     def _flush(self) -> None:
         with _Translated():
             try:
                 self._connection.execute("commit")
-            except pysqlite3.OperationalError as error:
-                # the driver names no more than the primary code: a failed write counts as a failed flush
-                if error.sqlite_errorname == "SQLITE_IOERR":
-                    raise FlushFailed(str(error)) from error
-                raise
+            except apsw.IOError as error:  # a failed write counts as a failed flush
+                raise FlushFailed(str(error)) from error
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
@@ -184,13 +182,14 @@ class SQLiteStore(SqlStore):
                 self._connection.execute("rollback")
 
     def _execute(
-        self, connection: pysqlite3.Connection, statement: str, parameters: Sequence[Any] = ()
-    ) -> pysqlite3.Cursor:
+        self, connection: apsw.Connection, statement: str, parameters: Sequence[Any] = ()
+    ) -> apsw.Cursor:
         return connection.execute(statement, parameters)
 
     def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> int:
-        changed: int = self._connection.executemany(statement, rows).rowcount
-        return changed
+        before = self._connection.total_changes()
+        self._connection.executemany(statement, rows)
+        return self._connection.total_changes() - before
 
     def _translated(self) -> "_Translated":
         return _Translated()
@@ -209,13 +208,13 @@ class SQLiteStore(SqlStore):
                 yield from connection.execute(f"select * from {table}")
 
 
-def _scanned(connection: pysqlite3.Connection, after: int | None) -> Iterator[Row]:
+def _scanned(connection: apsw.Connection, after: int | None) -> Iterator[Row]:
     behind = "" if after is None else f"where position > {after:d}"
     row: Row = (after,)
     try:
         for row in connection.execute(f"{_SCAN} {behind} order by position"):
             yield row
-    except pysqlite3.OperationalError:  # the driver reads a row ahead: the next may still be whole
+    except (apsw.Error, UnicodeDecodeError):  # the next may still be whole
         while found := connection.execute(f"{_SCAN} {_NEXT}", row[:1]).fetchone():
             row = found
             yield row
@@ -225,16 +224,9 @@ def _statements(*scripts: str) -> Iterator[str]:
     statement = ""
     for line in "\n".join(scripts).splitlines():
         statement += line + "\n"
-        if pysqlite3.complete_statement(statement):
+        if apsw.complete(statement):
             yield statement
             statement = ""
-
-
-_ERRORS = (
-    (pysqlite3.IntegrityError, persistence.IntegrityError),
-    (pysqlite3.OperationalError, persistence.OperationalError),
-    (pysqlite3.Error, persistence.PersistenceError),
-)
 
 
 class _Translated:
@@ -244,8 +236,9 @@ class _Translated:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if not isinstance(error, pysqlite3.Error):
-            return
-        for theirs, ours in _ERRORS:
-            if isinstance(error, theirs):
-                raise ours(str(error)) from error
+        if isinstance(error, apsw.ConstraintError):
+            raise persistence.IntegrityError(str(error)) from error
+        if isinstance(error, apsw.Error):
+            raise persistence.OperationalError(str(error)) from error
+        if isinstance(error, UnicodeDecodeError):
+            raise persistence.OperationalError("a text is not UTF-8") from error

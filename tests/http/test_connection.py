@@ -4,7 +4,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-import pysqlite3
+import apsw
 import pytest
 
 from tests.http import wire
@@ -149,7 +149,7 @@ def test_a_body_that_does_not_come_is_408_and_the_connection_ends(server):
 
 def test_while_a_bet_waits_for_its_commit_other_questions_are_answered(server):
     text = BET.replace(wire.BET_REFERENCE, "waits for its commit")
-    with closing(pysqlite3.connect(server.folder / "book.db", isolation_level=None)) as rival:
+    with closing(apsw.Connection(str(server.folder / "book.db"))) as rival:
         rival.execute("begin immediate")
         with ThreadPoolExecutor(1) as pool:
             length = f"Content-Length: {len(text)}"

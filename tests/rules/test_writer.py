@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pysqlite3
+import apsw
 import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 from msgspec.structs import replace
@@ -610,13 +610,13 @@ def test_a_full_disk_is_an_outcome_unknown_and_what_was_there_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connections: list[Any] = []
-    connect = pysqlite3.connect
+    connect = apsw.Connection
 
     def recorded(*args: Any, **options: Any) -> Any:
         connections.append(connect(*args, **options))
         return connections[-1]
 
-    monkeypatch.setattr(pysqlite3, "connect", recorded)
+    monkeypatch.setattr(apsw, "Connection", recorded)
     book = controls.new_book(f"sqlite:///{tmp_path}/book.db")
     controls.fund(book)
     writing = connections[0]

@@ -4,8 +4,8 @@ import json
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import apsw
 import msgspec
-import pysqlite3
 from eventsourcing.persistence import StoredEvent
 from pymerkle import InmemoryTree
 
@@ -71,12 +71,11 @@ def pymerkle_root(data):
 
 
 def behind(path, *statements, table="stored_events"):
-    with closing(pysqlite3.connect(path)) as connection:
+    with closing(apsw.Connection(str(path))) as connection:
         for trigger in TRIGGERS[table]:
             connection.execute(f"drop trigger {trigger}")
         for statement in statements:
             connection.execute(*([statement] if isinstance(statement, str) else statement))
-        connection.commit()
 
 
 def rechain(path, *, after=0, **changes):

@@ -1,7 +1,7 @@
 import json
 from contextlib import closing
 
-import pysqlite3
+import apsw
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -591,8 +591,8 @@ def test_a_stored_seal_is_never_changed(reopened, path, statement):
         Sealer(store, SIGNER).seal()
     before = store.seals()
     with (
-        closing(pysqlite3.connect(path)) as connection,
-        pytest.raises(pysqlite3.IntegrityError, match="seals are immutable"),
+        closing(apsw.Connection(str(path))) as connection,
+        pytest.raises(apsw.ConstraintError, match="seals are immutable"),
     ):
         connection.execute(statement)
 

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
-import pysqlite3
+import apsw
 import pytest
 from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
 
@@ -423,8 +423,8 @@ def test_no_statement_changes_deletes_or_replaces_an_event(
     store = opened()
     store.insert_events(events("a", [1, 2]))
     before = snapshot(store)
-    stranger = pysqlite3.connect(path, isolation_level=None)
-    with pytest.raises(pysqlite3.IntegrityError, match="immutable"):
+    stranger = apsw.Connection(str(path))
+    with pytest.raises(apsw.ConstraintError, match="immutable"):
         stranger.execute(statement)
     stranger.close()
     assert snapshot(store) == before
@@ -434,13 +434,13 @@ def test_every_connection_writes_ahead_and_flushes_at_every_commit(
     opened: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connections: list[Any] = []
-    connect = pysqlite3.connect
+    connect = apsw.Connection
 
     def recorded(*args: Any, **options: Any) -> Any:
         connections.append(connect(*args, **options))
         return connections[-1]
 
-    monkeypatch.setattr(pysqlite3, "connect", recorded)
+    monkeypatch.setattr(apsw, "Connection", recorded)
     store = opened()
     store.insert_events(events("a", [1]))
     together = threading.Barrier(4)
@@ -463,16 +463,16 @@ def test_a_reading_connection_cannot_write(
 ) -> None:
     store = opened()
     connections: list[Any] = []
-    connect = pysqlite3.connect
+    connect = apsw.Connection
 
     def recorded(*args: Any, **options: Any) -> Any:
         connections.append(connect(*args, **options))
         return connections[-1]
 
-    monkeypatch.setattr(pysqlite3, "connect", recorded)
+    monkeypatch.setattr(apsw, "Connection", recorded)
     store.stream("a")
     (reader,) = connections
-    with pytest.raises(pysqlite3.OperationalError, match="readonly"):
+    with pytest.raises(apsw.ReadOnlyError, match="readonly"):
         reader.execute("delete from wallets")
 
 
@@ -543,9 +543,9 @@ def test_readers_see_the_last_commit_while_a_transaction_is_open(
 def test_a_file_locked_by_another_is_a_failure_of_the_store(
     opened: Callable[[], Store], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ledger.store.sqlite.LOCK_WAIT_S", 0.01)
+    monkeypatch.setattr("ledger.store.sqlite.LOCK_WAIT_MS", 10)
     store = opened()
-    other = pysqlite3.connect(path, isolation_level=None)
+    other = apsw.Connection(str(path))
     other.execute("begin immediate")
     with pytest.raises(PersistenceError):
         store.insert_events(events("a", [1]))
@@ -568,7 +568,7 @@ def test_a_folder_that_is_not_there_is_unfit(path: Path) -> None:
 
 
 def test_an_old_sqlite_is_unfit(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pysqlite3, "sqlite_version_info", (3, 51, 2))
+    monkeypatch.setattr(apsw, "SQLITE_VERSION_NUMBER", 3_051_002)
     with pytest.raises(StoreUnfit, match=r"3\.51\.3"):
         open_store(f"sqlite:///{path}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
-import pysqlite3
+import apsw
 from click.testing import CliRunner, Result
 
 from ledger.operator.book import Book
@@ -58,8 +58,8 @@ def run(*arguments: object) -> Result:
 
 
 @contextmanager
-def behind_its_back(path: Path) -> Iterator[pysqlite3.Connection]:
-    with closing(pysqlite3.connect(path, isolation_level=None)) as connection:
+def behind_its_back(path: Path) -> Iterator[apsw.Connection]:
+    with closing(apsw.Connection(str(path))) as connection:
         triggers = connection.execute("select name from sqlite_master where type = 'trigger'")
         for (name,) in triggers.fetchall():
             connection.execute(f"drop trigger {name}")
@@ -242,14 +242,14 @@ def chained(rows: Sequence[Row]) -> list[Row]:
     return made
 
 
-def rehash(connection: pysqlite3.Connection) -> None:
+def rehash(connection: apsw.Connection) -> None:
     select = "select position, stream, version, topic, cast(state as blob), hash from stored_events"
     rows = connection.execute(f"{select} order by position").fetchall()
     again = [(row[-1], old[0]) for row, old in zip(chained(rows), rows, strict=True)]
     connection.executemany("update stored_events set hash = ? where position = ?", again)
 
 
-def close_gap(connection: pysqlite3.Connection, by: int, *, behind: int) -> None:
+def close_gap(connection: apsw.Connection, by: int, *, behind: int) -> None:
     """Moves what stands behind a position, so that no gap is left, or that one is made."""
     moved = "update stored_events set position = -position where position > ?"
     connection.execute(moved, (behind,))
@@ -259,6 +259,6 @@ def close_gap(connection: pysqlite3.Connection, by: int, *, behind: int) -> None
 
 def seals_in(path: Path) -> bytes:
     """Returns the seals of a book as an auditor keeps them: a line a seal."""
-    with closing(pysqlite3.connect(path)) as connection:
+    with closing(apsw.Connection(str(path))) as connection:
         rows = connection.execute("select seal from seals order by number").fetchall()
     return b"".join(seal.encode() + b"\n" for (seal,) in rows)

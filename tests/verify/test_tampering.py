@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import msgspec
-import pysqlite3
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ from tests.verify.books import SIGNER, behind_its_back, close_gap, rehash
 SIDE = Side(MAPPER, OperatorRules)
 TRUSTED = SIGNER.key
 
-Tamper = Callable[[pysqlite3.Connection], object]
+Tamper = Callable[[apsw.Connection], object]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def where(finding: Finding) -> tuple[str, int | None, int | None]:
 
 
 def statements(*sql: str) -> Tamper:
-    def run(connection: pysqlite3.Connection) -> None:
+    def run(connection: apsw.Connection) -> None:
         for each in sql:
             connection.execute(each)
 
@@ -91,7 +91,7 @@ def statements(*sql: str) -> Tamper:
 
 
 def without_seals(tamper: Tamper) -> Tamper:
-    def run(connection: pysqlite3.Connection) -> None:
+    def run(connection: apsw.Connection) -> None:
         connection.execute("delete from seals")
         tamper(connection)
 
@@ -249,7 +249,7 @@ def test_a_removed_event_whose_gap_was_closed_is_missed_by_what_followed_it(
 ) -> None:
     at = position_of(path, topic)
 
-    def remove(connection: pysqlite3.Connection) -> None:
+    def remove(connection: apsw.Connection) -> None:
         connection.execute("delete from stored_events where position = ?", (at,))
         close_gap(connection, 1, behind=at)
 
@@ -265,7 +265,7 @@ def test_a_removed_event_that_nothing_followed_is_missed_by_a_seal_or_a_table(
 ) -> None:
     at = position_of(path, topic)
 
-    def remove(connection: pysqlite3.Connection) -> None:
+    def remove(connection: apsw.Connection) -> None:
         connection.execute("delete from stored_events where position = ?", (at,))
         close_gap(connection, 1, behind=at)
 
@@ -289,7 +289,7 @@ FORGED = '\'{"recorded_at":"2026-11-21T09:44:00.000000Z"}\''
 def test_an_inserted_event_is_one_without_which_the_chain_holds(
     path: Path, also: Any, at: int, count: int
 ) -> None:
-    def insert(connection: pysqlite3.Connection) -> None:
+    def insert(connection: apsw.Connection) -> None:
         close_gap(connection, -count, behind=at - 1)
         for number in range(count):
             values = f"({at + number}, 'forged', {number + 1}, 'BetPlaced', {FORGED}, zeroblob(32))"
@@ -304,7 +304,7 @@ def test_an_inserted_event_is_one_without_which_the_chain_holds(
 def test_an_inserted_event_that_was_hashed_is_found_by_the_next_one(
     path: Path, also: Any, topic: str
 ) -> None:
-    def insert(connection: pysqlite3.Connection) -> None:
+    def insert(connection: apsw.Connection) -> None:
         rows = connection.execute("select * from stored_events order by position").fetchall()
         forged = MAPPER.encode(_promo(rows))
         previous = rows[29][-1]
@@ -437,7 +437,7 @@ def seals_in(path: Path) -> list[bytes]:
 
 
 def rewritten(*sql: str) -> Tamper:
-    def run(connection: pysqlite3.Connection) -> None:
+    def run(connection: apsw.Connection) -> None:
         statements(*sql)(connection)
         rehash(connection)
 
@@ -486,7 +486,7 @@ def test_seals_that_were_made_again_are_by_a_key_that_is_not_trusted(path: Path)
     assert "not trusted" in finding.detail
 
 
-def seal_again(connection: pysqlite3.Connection) -> None:
+def seal_again(connection: apsw.Connection) -> None:
     hashes = [
         row[0] for row in connection.execute("select hash from stored_events order by position")
     ]
@@ -539,7 +539,7 @@ def test_one_who_hashes_again_still_has_the_rules_against_him(
 def test_a_removed_event_in_a_chain_that_was_made_again_is_missed(path: Path, topic: str) -> None:
     at = position_of(path, topic)
 
-    def remove(connection: pysqlite3.Connection) -> None:
+    def remove(connection: apsw.Connection) -> None:
         connection.execute("delete from stored_events where position = ?", (at,))
         close_gap(connection, 1, behind=at)
         rehash(connection)
@@ -751,9 +751,7 @@ def test_any_one_field_that_is_changed_is_found(
     assert not verdict(path, party).holds
 
 
-def _mutated(
-    connection: pysqlite3.Connection, table: str, column: str, number: int, value: Any
-) -> bool:
+def _mutated(connection: apsw.Connection, table: str, column: str, number: int, value: Any) -> bool:
     rows = connection.execute(f"select * from {table}").fetchall()
     names = [row[1] for row in connection.execute(f"pragma table_info({table})")]
     where = " and ".join(f"{name} is ?" for name in names)
@@ -761,7 +759,7 @@ def _mutated(
         connection.execute(
             f"update {table} set {column} = ? where {where}", (value, *rows[number % len(rows)])
         )
-    except pysqlite3.IntegrityError:
+    except (apsw.ConstraintError, apsw.MismatchError):
         return False
     return sorted(rows, key=repr) != sorted(connection.execute(f"select * from {table}"), key=repr)
 
