@@ -1,6 +1,7 @@
 """What one transaction has read and recorded so far: later commands see what earlier ones decided."""
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -19,12 +20,38 @@ class Aggregate(Protocol):
 
 
 S = TypeVar("S", bound=Aggregate)
+K = TypeVar("K")
+T = TypeVar("T")
+
+MOST_STATES, MOST_ROWS = 4096, 16384
+"""Kept in mind between batches."""
 
 
 class Fold(Protocol[S]):
     """How a book's streams become states."""
 
     def __call__(self, state: S, event: Any, /) -> S: ...
+
+
+class Known(Generic[S]):
+    """States by stream and rows by table and key as batches left them, those of late; None for no row."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, S] = {}
+        self.rows: dict[tuple[str, Key], Row | None] = {}
+
+    def keep(self, batch: "Batch[S]") -> None:
+        """Takes what a batch has read and recorded, and lets the longest unused go."""
+        _keep(self.states, batch.states, MOST_STATES)
+        _keep(self.rows, batch.rows, MOST_ROWS)
+
+
+def _keep(kept: dict[K, T], of_late: Mapping[K, T], most: int) -> None:
+    for key, value in of_late.items():
+        kept.pop(key, None)
+        kept[key] = value
+    for key in list(islice(kept, max(0, len(kept) - most))):
+        del kept[key]
 
 
 class Batch(Generic[S]):
@@ -38,35 +65,39 @@ class Batch(Generic[S]):
         evolve: Fold[S],
         *,
         at: str,
-        known: Mapping[str, S] | None = None,
+        known: "Known[S] | None" = None,
     ) -> None:
         self.at = at
-        self._known = known or {}
+        self._known = known or Known()
         self._store, self._mapper = store, mapper
         self._empty, self._evolve = empty, evolve
         self.states: dict[str, S] = {}
         self._versions: dict[str, int] = {}
         self._events: dict[tuple[str, int], msgspec.Struct] = {}
         self._read: dict[tuple[str, Key], Row | None] = {}
-        self._rows: dict[tuple[str, Key], Row | None] = {}
+        self.rows: dict[tuple[str, Key], Row | None] = {}
         self.stored: list[StoredEvent] = []
 
     def load(self, streams: Collection[str], rows: Mapping[str, Collection[Key]]) -> None:
         """Reads what many commands are about to touch, a statement a kind instead of one a command."""
-        unknown = [stream for stream in streams if stream not in self._known]
-        found = self._store.streams(unknown)
+        known = self._known
+        unknown = [stream for stream in streams if stream not in known.states]
+        absent = {
+            table: [key for key in keys if (table, key) not in known.rows]
+            for table, keys in rows.items()
+        }
+        folded, found = self._store.load(unknown, absent)
         for stream in unknown:
-            self.states[stream] = self._fold(found.get(stream, ()))
-        for table, keys in rows.items():
-            present = self._store.find(table, keys)
+            self.states[stream] = self._fold(folded.get(stream, ()))
+        for table, keys in absent.items():
             for key in keys:
-                self._rows[table, key] = self._read[table, key] = present.get(key)
+                self.rows[table, key] = self._read[table, key] = found[table].get(key)
 
     def state(self, stream: str) -> S:
         """Returns a stream's state, with what this batch has recorded."""
         if stream in self.states:
             return self.states[stream]
-        found = self._known.get(stream) or self._fold(self._store.stream(stream))
+        found = self._known.states.get(stream) or self._fold(self._store.stream(stream))
         for (named, _), event in self._events.items():  # recorded before anybody asked
             if named == stream:
                 found = self._evolve(found, event)
@@ -82,15 +113,18 @@ class Batch(Generic[S]):
     def row(self, table: str, key: Key) -> Row | None:
         """Returns a table's row, with what this batch has recorded."""
         at = (table, key)
-        if at not in self._rows:
-            self._rows[at] = self._read[at] = self._store.row(table, key)
-        return self._rows[at]
+        if at not in self.rows:
+            known = self._known.rows
+            self.rows[at] = self._read[at] = (
+                known[at] if at in known else self._store.row(table, key)
+            )
+        return self.rows[at]
 
     def any_row(self, table: str, prefix: Key) -> bool:
         """Returns whether a table has a row whose key begins with `prefix`."""
         read = (
             name == table and key[: len(prefix)] == prefix and row is not None
-            for (name, key), row in self._rows.items()
+            for (name, key), row in self.rows.items()
         )
         return any(read) or bool(self._store.rows(table, prefix))
 
@@ -125,12 +159,12 @@ class Batch(Generic[S]):
             key = projection.key(recorded.event)
             if key is not None:
                 row = self.row(projection.TABLE, key)
-                self._rows[projection.TABLE, key] = projection.evolve(row, recorded)
+                self.rows[projection.TABLE, key] = projection.evolve(row, recorded)
 
     def changes(self) -> Changes:
         """Returns every row that differs from what was read."""
         changed: dict[str, dict[Key, tuple[Row | None, Row]]] = {}
-        for (table, key), row in self._rows.items():
+        for (table, key), row in self.rows.items():
             before = self._read[table, key]
             if row is not None and row != before:
                 changed.setdefault(table, {})[key] = (before, row)

@@ -20,6 +20,10 @@ EVENTS, SEALS = "stored_events", "seals"
 PAGE = 1000
 
 
+Streams = Mapping[str, Sequence[tuple[str, bytes]]]
+"""Topics and bodies, in order, by the stream's name."""
+
+
 class StoreUnfit(Exception):
     """The store cannot be used as it is; the text says what to do."""
 
@@ -62,6 +66,11 @@ class Store(ApplicationRecorder):
         What is inserted inside is durable when the block ends; an exception leaves nothing.
         """
 
+    @property
+    @abstractmethod
+    def untouched(self) -> bool:
+        """Whether nobody else wrote between this transaction and this store's last; only inside one."""
+
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[Head]:
         """Reads inside see the head it yields and nothing later; writers are not held up.
@@ -69,8 +78,16 @@ class Store(ApplicationRecorder):
         Inside another one, or a transaction, it is a part of that.
         """
 
+    def load(
+        self, streams: Collection[str], rows: Mapping[str, Collection[Key]]
+    ) -> tuple[Streams, Mapping[str, Mapping[Key, Row]]]:
+        """Returns what `streams` does, and for each table what `find` does: all that many commands touch."""
+        return self.streams(streams), {
+            table: self.find(table, keys) for table, keys in rows.items()
+        }
+
     @abstractmethod
-    def streams(self, names: Collection[str]) -> Mapping[str, Sequence[tuple[str, bytes]]]:
+    def streams(self, names: Collection[str]) -> Streams:
         """Returns topics and bodies of the events of many streams, in order; empty ones are absent."""
 
     @abstractmethod

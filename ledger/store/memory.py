@@ -8,7 +8,7 @@ from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder
 
 from ledger.projection import Changes, Key, Projection, Row
-from ledger.store import Record, Store, Where
+from ledger.store import Record, Store, Streams, Where
 from ledger.store.chain import GENESIS, Head, link
 
 
@@ -23,6 +23,7 @@ class MemoryStore(POPOApplicationRecorder, Store):
         self._seals: list[bytes] = []
         self._undo: list[tuple[str, Key, Row | None]] = []
         self._in_transaction = False
+        self._made_anew = self._untouched = False
 
     @property
     def projections(self) -> Sequence[Projection]:
@@ -39,6 +40,7 @@ class MemoryStore(POPOApplicationRecorder, Store):
             length = len(self._stored_events)
             self._undo.clear()
             self._in_transaction = True
+            self._untouched, self._made_anew = not self._made_anew, False
             try:
                 yield self.head()
             except BaseException:
@@ -46,6 +48,10 @@ class MemoryStore(POPOApplicationRecorder, Store):
                 raise
             finally:
                 self._in_transaction = False
+
+    @property
+    def untouched(self) -> bool:
+        return self._untouched
 
     @contextmanager
     def snapshot(self) -> Iterator[Head]:
@@ -84,6 +90,7 @@ class MemoryStore(POPOApplicationRecorder, Store):
         return positions
 
     def clear(self, table: str) -> None:
+        self._made_anew = True
         for key in list(self._tables[table]):
             self._undo.append((table, key, self._tables[table].pop(key)))
 
@@ -101,7 +108,7 @@ class MemoryStore(POPOApplicationRecorder, Store):
         with self._database_lock:
             return Head(len(self._hashes), self._hashes[-1]) if self._hashes else Head()
 
-    def streams(self, names: Collection[str]) -> Mapping[str, Sequence[tuple[str, bytes]]]:
+    def streams(self, names: Collection[str]) -> Streams:
         found = {name: self.stream(name) for name in names}
         return {name: events for name, events in found.items() if events}
 

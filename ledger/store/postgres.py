@@ -19,6 +19,7 @@ from psycopg.pq import TransactionStatus
 
 from ledger.projection import Projection, Row
 from ledger.store import EVENTS, SEALS, StoreUnfit, told
+from ledger.store.chain import Head
 from ledger.store.sql import SqlStore
 
 SCHEMA = "roundbook"
@@ -51,6 +52,7 @@ create table if not exists seals (
     position bigint not null,
     seal text not null
 );
+create sequence if not exists tables_made;
 create or replace function stays() returns trigger language plpgsql as $$
 begin raise exception '% are immutable', tg_argv[0] using errcode = 'integrity_constraint_violation'; end $$;
 create or replace trigger stored_events_stay before update or delete or truncate on stored_events
@@ -166,6 +168,18 @@ class PostgresStore(SqlStore):
     def _take_lock(self, writer: psycopg.Connection[Any]) -> None:
         writer.execute("begin")
         writer.execute(_LOCK)
+
+    def _arrive(self, left: object) -> tuple[Head, bool]:
+        self._made = self._read("select last_value, is_called from tables_made")[0]
+        head = self.head()
+        return head, left == (head, self._made)
+
+    def _leave(self) -> object:
+        return self._head, self._made
+
+    def clear(self, table: str) -> None:
+        super().clear(table)
+        self._read("select nextval('tables_made')")
 
     def _begin_snapshot(self, connection: psycopg.Connection[Any]) -> None:
         connection.execute("begin isolation level repeatable read read only")

@@ -16,7 +16,7 @@ from eventsourcing import persistence
 from eventsourcing.persistence import Notification, StoredEvent
 
 from ledger.projection import Changes, Key, Projection, Row
-from ledger.store import Record, Store, Where
+from ledger.store import Record, Store, Streams, Where
 from ledger.store.chain import Head, link
 
 MOST_KEYS = 256
@@ -55,6 +55,9 @@ class SqlStore(Store):
         self._local = threading.local()
         self._idle: SimpleQueue[Connection] = SimpleQueue()
         self._closed = False
+        self._head = Head()
+        self._left: object = None
+        self._untouched = self._made_anew = False
         self._stream, self._streams, self._event = (
             statement.format(state=self.STATE) for statement in (_STREAM, _STREAMS, _EVENT)
         )
@@ -73,6 +76,14 @@ class SqlStore(Store):
     @abstractmethod
     def _begin(self) -> None:
         """Takes the store for writing."""
+
+    @abstractmethod
+    def _arrive(self, left: object) -> tuple[Head, bool]:
+        """Returns the head, and whether all is as it was when `_leave` returned `left`."""
+
+    @abstractmethod
+    def _leave(self) -> object:
+        """Returns what would be another if anybody wrote from here on."""
 
     @abstractmethod
     def _begin_snapshot(self, connection: Connection) -> None:
@@ -168,15 +179,21 @@ class SqlStore(Store):
             with self._translated():
                 self._begin()
             outer, self._local.connection = self._own, self._writer
+            left, self._left = self._left, None
             try:
-                self._head = self.head()
+                self._head, self._untouched = self._arrive(left)
                 yield self._head
                 self._flush()
+                self._left = None if self._made_anew else self._leave()
             except BaseException:
                 self._roll_back()
                 raise
             finally:
-                self._local.connection = outer
+                self._local.connection, self._made_anew = outer, False
+
+    @property
+    def untouched(self) -> bool:
+        return self._untouched
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], *, changes: Changes | None = None, **_: Any
@@ -202,6 +219,7 @@ class SqlStore(Store):
         return list(range(position - len(rows) + 1, position + 1))
 
     def clear(self, table: str) -> None:
+        self._made_anew = True
         with self._translated():
             self._execute(self._writer, f"delete from {table}")
 
@@ -216,7 +234,7 @@ class SqlStore(Store):
         found = self._read(_HEAD)
         return Head(*found[0]) if found else Head()
 
-    def streams(self, names: Collection[str]) -> Mapping[str, Sequence[tuple[str, bytes]]]:
+    def streams(self, names: Collection[str]) -> Streams:
         found: dict[str, list[tuple[str, bytes]]] = {}
         for chunk in chunks([(name,) for name in names]):
             statement = f"{self._streams} ({values(1, len(chunk))}) order by stream, version"

@@ -14,6 +14,7 @@ from eventsourcing import persistence
 
 from ledger.projection import Projection, Row
 from ledger.store import EVENTS, SEALS, FlushFailed, StoreUnfit
+from ledger.store.chain import Head
 from ledger.store.sql import SqlStore
 
 OLDEST_SQLITE = 3_051_003
@@ -165,6 +166,13 @@ class SQLiteStore(SqlStore):
 
     def _begin(self) -> None:
         self._connection.execute("begin immediate")
+
+    def _arrive(self, left: object) -> tuple[Head, bool]:
+        untouched = left == self._connection.data_version()
+        return (self._head if untouched else self.head()), untouched
+
+    def _leave(self) -> object:
+        return self._connection.data_version()
 
     def _begin_snapshot(self, connection: apsw.Connection) -> None:
         connection.execute("begin")

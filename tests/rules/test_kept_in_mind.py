@@ -1,0 +1,118 @@
+"""What a book keeps in mind between its batches is never what another has changed meanwhile."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from eventsourcing.persistence import IntegrityError
+
+from ledger.batch import Known
+from ledger.operator.book import MAPPER, Book
+from ledger.rebuild import rebuild
+from ledger.store import Store, open_store
+from ledger.store.sqlite import SQLiteStore
+from projections import IN_TRANSACTION
+from tests import controls
+
+CASH, STAKE = 10_000, 59
+
+
+@pytest.fixture
+def book(store_url: str) -> Iterator[Book]:
+    with closing(controls.new_book(store_url)) as opened:
+        controls.fund(opened, amount="100")
+        yield opened
+
+
+def bet(book: Book, number: int) -> int:
+    """Returns the cash a bet leaves."""
+    placed = controls.place_bet(reference=f"bet {number}", amount="0.59", round_id=f"{number // 4}")
+    return book.submit(placed).cash
+
+
+@pytest.fixture
+def other(book: Book, store_url: str) -> Iterator[Store]:
+    """What another process would open."""
+    if store_url.startswith("memory"):
+        yield book.store
+        return
+    with closing(open_store(store_url, IN_TRANSACTION)) as opened:
+        yield opened
+
+
+def test_a_book_reads_nothing_twice_that_only_it_has_written(book, monkeypatch) -> None:
+    bet(book, 0)
+    asked: list[object] = []
+    load = book.store.load
+
+    def recorded(streams, rows):
+        asked.append((list(streams), {table: list(keys) for table, keys in rows.items()}))
+        return load(streams, rows)
+
+    monkeypatch.setattr(book.store, "load", recorded)
+    assert bet(book, 1) == CASH - 2 * STAKE
+    reference = [("LuckyMonaco", "bet", "bet 1")]
+    assert asked == [([], {"reference_index": reference, "wallets": [], "rounds": []})]
+
+
+def test_two_books_on_one_store_see_each_others_bets(book, other) -> None:
+    rival = Book(other)
+    cash = [bet(each, number) for number, each in enumerate([book, rival] * 6)]
+    repeated = [bet(each, number) for number, each in enumerate([rival, book] * 6)]
+    assert cash == [CASH - STAKE * placed for placed in range(1, 13)]
+    assert repeated == [cash[-1]] * 12
+
+
+def spoil_and_mend(book: Book, store: Store) -> list[int]:
+    """Returns the cash after a bet on a wallet's wrong row, and after one once the tables are right."""
+    with store.transaction():
+        row = store.row("wallets", (controls.PLAYER, "USD"))
+        store.clear("wallets")
+        wrong = (row[0] + 1_000_000, *row[1:])
+        store.write({"wallets": {(controls.PLAYER, "USD"): (None, wrong)}})
+    spoilt = bet(book, 1)
+    with store.transaction():
+        row = store.row("wallets", (controls.PLAYER, "USD"))
+        store.clear("wallets")
+        right = (row[0] - 1_000_000, *row[1:])
+        store.write({"wallets": {(controls.PLAYER, "USD"): (None, right)}})
+    return [spoilt, bet(book, 2)]
+
+
+def test_tables_that_were_made_anew_are_read_anew(book, other) -> None:
+    assert bet(book, 0) == CASH - STAKE
+    assert spoil_and_mend(book, other) == [CASH - 2 * STAKE + 1_000_000, CASH - 3 * STAKE]
+
+
+def test_the_tables_of_a_book_at_work_can_be_rebuilt(book, other) -> None:
+    assert bet(book, 0) == CASH - STAKE
+    rebuild(other, MAPPER)
+    assert bet(book, 1) == CASH - 2 * STAKE
+
+
+def test_a_book_that_forgot_nothing_would_not_see_it(tmp_path, monkeypatch) -> None:
+    """The control of those above: what was kept is used though it was made anew."""
+    url = f"sqlite:///{tmp_path}/book.db"
+    monkeypatch.setattr(SQLiteStore, "untouched", True)
+    with (
+        closing(controls.new_book(url)) as book,
+        closing(open_store(url, IN_TRANSACTION)) as other,
+    ):
+        controls.fund(book, amount="100")
+        bet(book, 0)
+        with pytest.raises(IntegrityError):
+            spoil_and_mend(book, other)
+
+
+def test_what_is_kept_is_bounded_and_the_longest_unused_goes_first(monkeypatch) -> None:
+    monkeypatch.setattr("ledger.batch.MOST_ROWS", 3)
+    known: Known = Known()
+
+    class Read:
+        def __init__(self, *keys: str) -> None:
+            self.states: dict = {}
+            self.rows = {("wallets", (key,)): (key,) for key in keys}
+
+    for keys in ("ab", "c", "a", "d"):
+        known.keep(Read(*keys))
+    assert [key for _, (key,) in known.rows] == ["c", "a", "d"]
