@@ -22,7 +22,7 @@ from api.provider import calls as provider_calls
 from api.provider.calls import Desk
 from api.provider.games import games
 from api.provider.operators import Relation, operators
-from api.provider.waiting import Waiting
+from api.provider.waiting import Aside, Waiting, at_once
 from api.settings import Seals, Settings, SettingsWrong
 from ledger.moments import utc_now
 from ledger.operator.book import Book
@@ -107,6 +107,11 @@ def close(app: APIFlask) -> None:
 
 def start(app: APIFlask) -> None:
     """Starts the background work of an application: the worker, where it is not elsewhere, and the seals."""
+    for name in BOOKS.values():
+        if name in app.extensions and app.extensions[name].store.copies() == "asynchronous":
+            http.warn(
+                "copies are asynchronous", told="a node that dies takes answered bets with it"
+            )
     for each in app.extensions["background"]:
         each.start()
 
@@ -174,7 +179,7 @@ def _add_provider(
         latch=turns.latch,
         on_defect=http.log_defect,
     )
-    waiting = Waiting(turns.latch)
+    waiting = Waiting(turns.latch, Aside(turns.latch) if book.store.remote else at_once)
     courier = worker(settings, book, waiting)
     desk = Desk(book, waiting, courier.wake)
     app.extensions["provider_book"], app.extensions["worker"] = book, courier

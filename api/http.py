@@ -168,6 +168,11 @@ def log_defect(defect: Exception) -> None:
     _write("defect", kind=type(defect).__name__, detail=str(defect), where=_where(defect))
 
 
+def warn(event: str, **said: str) -> None:
+    """Logs what whoever runs the service should know before it hurts."""
+    _write(event, **said)
+
+
 structlog.configure(
     processors=[
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),

@@ -27,7 +27,7 @@ BODY_S = 10.0
 LOOK_S = 0.1
 """By how much a deadline may be overrun."""
 
-ASIDE = ("/api/", "/audit")
+ASIDE = ("/api/", "/audit", "/readyz")
 """Where reading may take its time; each of them has threads of its own."""
 
 READS = ("/check", "/balance", "/getroundstatus", "/history/getgamerounds", "/healthcheck")

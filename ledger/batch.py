@@ -1,6 +1,6 @@
 """What one transaction has read and recorded so far: later commands see what earlier ones decided."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -9,7 +9,7 @@ from eventsourcing.persistence import StoredEvent
 
 from ledger.mapper import Mapper
 from ledger.projection import Changes, Key, Recorded, Row
-from ledger.store import Store, Where
+from ledger.store import Asked, Store, Where
 
 
 class Aggregate(Protocol):
@@ -39,6 +39,14 @@ class Known(Generic[S]):
     def __init__(self) -> None:
         self.states: dict[str, S] = {}
         self.rows: dict[tuple[str, Key], Row | None] = {}
+
+    def lacks(self, asked: Asked) -> Asked:
+        """Returns what of it is not known."""
+        streams, rows = asked
+        return [stream for stream in streams if stream not in self.states], {
+            table: [key for key in keys if (table, key) not in self.rows]
+            for table, keys in rows.items()
+        }
 
     def keep(self, batch: "Batch[S]") -> None:
         """Takes what a batch has read and recorded, and lets the longest unused go."""
@@ -78,18 +86,13 @@ class Batch(Generic[S]):
         self.rows: dict[tuple[str, Key], Row | None] = {}
         self.stored: list[StoredEvent] = []
 
-    def load(self, streams: Collection[str], rows: Mapping[str, Collection[Key]]) -> None:
+    def load(self, asked: Asked) -> None:
         """Reads what many commands are about to touch, a statement a kind instead of one a command."""
-        known = self._known
-        unknown = [stream for stream in streams if stream not in known.states]
-        absent = {
-            table: [key for key in keys if (table, key) not in known.rows]
-            for table, keys in rows.items()
-        }
-        folded, found = self._store.load(unknown, absent)
-        for stream in unknown:
-            self.states[stream] = self._fold(folded.get(stream, ()))
-        for table, keys in absent.items():
+        streams, rows = asked
+        events, found = self._store.load(asked)
+        for stream in streams:
+            self.states[stream] = self._fold(events.get(stream, ()))
+        for table, keys in rows.items():
             for key in keys:
                 self.rows[table, key] = self._read[table, key] = found[table].get(key)
 

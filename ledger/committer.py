@@ -1,21 +1,17 @@
 """Commits what a book decides: one transaction a batch, and what it has learnt kept for the next."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Generic, TypeVar
 
 from ledger.batch import Aggregate, Batch, Fold, Known
 from ledger.mapper import Mapper
 from ledger.moments import text, utc_now
-from ledger.projection import Key
-from ledger.store import Store
+from ledger.store import Asked, Store
 
 S = TypeVar("S", bound=Aggregate)
 C = TypeVar("C")
 R = TypeVar("R")
-
-Foreseen = tuple[Collection[str], Mapping[str, Collection[Key]]]
-"""Streams, and rows by table, that commands are about to touch."""
 
 
 class Committer(Generic[S, C, R]):
@@ -28,7 +24,7 @@ class Committer(Generic[S, C, R]):
         *,
         empty: S,
         evolve: Fold[S],
-        foresee: Callable[[Sequence[C]], Foreseen],
+        foresee: Callable[[Sequence[C]], Asked],
         decide: Callable[[Batch[S], C], R | Exception],
         now: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -42,9 +38,11 @@ class Committer(Generic[S, C, R]):
     def __call__(self, batch_of: Sequence[C]) -> Sequence[R | Exception]:
         """Returns the outcome or refusal of each command, durable; raises and records nothing."""
         known, self._known = self._known, Known()  # forgotten, should this fail
-        with self._store.transaction() as head:
+        foreseen = self._foresee(batch_of)
+        asked = known.lacks(foreseen)
+        with self._store.transaction(asked) as head:
             if not self._store.untouched or head.position != self._position:
-                known = Known()
+                known, asked = Known(), foreseen
             batch = Batch(
                 self._store,
                 self._mapper,
@@ -53,7 +51,7 @@ class Committer(Generic[S, C, R]):
                 at=text(self._now()),
                 known=known,
             )
-            batch.load(*self._foresee(batch_of))
+            batch.load(asked)
             outcomes = [self._decide(batch, command) for command in batch_of]
             if batch.stored:
                 self._store.insert_events(batch.stored, changes=batch.changes())

@@ -25,8 +25,8 @@ R = TypeVar("R")
 MOST_WAITING = 1024
 MOST_IN_A_BATCH = 256
 TRIES_ALONE = 3
-DEADLINE_S = 8.0
-"""Below the 10 s after which a caller sends again."""
+DEADLINE_S = 3.0
+"""Well below the 10 s after which a caller sends again."""
 
 GATHER_S = 50e-6
 """What the callers of a shared batch get to ask again together; one caller alone waits for nothing."""

@@ -3,21 +3,50 @@
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 from ledger.provider.round import Round
-from ledger.writer import Latch
+from ledger.refusals import OutcomeUnknown
+from ledger.writer import DEADLINE_S, Latch
 
 LOOK_AGAIN_S = 0.25
+ASIDE_THREADS = 4
 
 Key = tuple[str, str]
+
+
+class Aside:
+    """Reads in a thread of its own: who asks waits at a latch, and holds nobody else up who shares its thread."""
+
+    def __init__(self, latch: Callable[[], Latch]) -> None:
+        self._latch = latch
+        self._threads = ThreadPoolExecutor(ASIDE_THREADS, "aside")
+
+    def __call__(self, read: Callable[[], Round]) -> Round:
+        """Returns what was read. Raises OutcomeUnknown where that takes too long."""
+        latch = self._latch()
+        found: Future[Round] = self._threads.submit(read)
+        found.add_done_callback(lambda _: latch.release())
+        if not latch.acquire(timeout=DEADLINE_S):
+            raise OutcomeUnknown("the book did not answer in time")
+        return found.result()
+
+
+def at_once(read: Callable[[], Round]) -> Round:
+    """Reads where the store is near."""
+    return read()
 
 
 class Waiting:
     """Who waits for which round, by operator and round."""
 
-    def __init__(self, latch: Callable[[], Latch]) -> None:
-        self._latch = latch
+    def __init__(
+        self,
+        latch: Callable[[], Latch],
+        ask: Callable[[Callable[[], Round]], Round] = at_once,
+    ) -> None:
+        self._latch, self._ask = latch, ask
         self._lock = threading.Lock()
         self._latches: dict[Key, list[Latch]] = {}
 
@@ -35,7 +64,7 @@ class Waiting:
             latch = self._latch()
             self._add(key, latch)
             try:
-                state = read()
+                state = self._ask(read)
                 left = deadline - time.monotonic()
                 if settled(state) or left <= 0:
                     return state

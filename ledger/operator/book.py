@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 
 from ledger.batch import Batch
-from ledger.committer import Committer, Foreseen
+from ledger.committer import Committer
 from ledger.mapper import Mapper
 from ledger.moments import utc_now
 from ledger.names import name
@@ -25,7 +25,7 @@ from ledger.refusals import (
     SessionInvalid,
     WrongCurrency,
 )
-from ledger.store import Store
+from ledger.store import Asked, Store
 from ledger.writer import Latch, Writer
 
 MAPPER = Mapper(events.TYPES)
@@ -299,7 +299,7 @@ class Book:
         )
 
 
-def _foreseen(batch_of: Sequence[commands.Command]) -> Foreseen:
+def _foreseen(batch_of: Sequence[commands.Command]) -> Asked:
     """Returns the streams and rows that the frequent commands will ask for; the rest is read as met."""
     streams: set[str] = set()
     references: set[tuple[str, ...]] = set()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.batch import Batch
-from ledger.committer import Committer, Foreseen
+from ledger.committer import Committer
 from ledger.event import Event
 from ledger.mapper import Mapper
 from ledger.moments import later, text, utc_now
@@ -18,7 +18,7 @@ from ledger.provider.delivery import Delivery, Verdict, judge
 from ledger.provider.house import House
 from ledger.provider.round import Round
 from ledger.refusals import Malformed, NoSuchRound, Refusal, Unsettled, WrongCurrency
-from ledger.store import Store, Where
+from ledger.store import Asked, Store, Where
 from ledger.writer import Latch, Writer
 
 MAPPER = Mapper(events.TYPES)
@@ -408,7 +408,7 @@ class Book:
         return Outcome(recorded=True)
 
 
-def _foreseen(batch_of: Sequence[commands.Command]) -> Foreseen:
+def _foreseen(batch_of: Sequence[commands.Command]) -> Asked:
     """Returns what the frequent commands will ask for; the rest is read as met."""
     streams: set[str] = set()
     deliveries: set[Key] = set()

@@ -24,6 +24,15 @@ Streams = Mapping[str, Sequence[tuple[str, bytes]]]
 """Topics and bodies, in order, by the stream's name."""
 
 
+Asked = tuple[Collection[str], Mapping[str, Collection[Key]]]
+"""Streams, and keys by table."""
+
+NOTHING: Asked = ((), {})
+
+Loaded = tuple[Streams, Mapping[str, Mapping[Key, Row]]]
+"""The events of streams, and by table the rows by key; what is not there is absent."""
+
+
 class StoreUnfit(Exception):
     """The store cannot be used as it is; the text says what to do."""
 
@@ -54,14 +63,23 @@ class Where:
 class Store(ApplicationRecorder):
     """What the writer and the readers need beside the library's recorder."""
 
+    remote = False
+    """Whether an answer may have to come from another machine."""
+
+    def copies(self) -> str:
+        """Returns who else holds what is committed: "none", "asynchronous", "synchronous" or "waiting" for them."""
+        return "none"
+
     @property
     @abstractmethod
     def projections(self) -> Sequence[Projection]:
         """The tables kept in the write transaction."""
 
     @abstractmethod
-    def transaction(self) -> AbstractContextManager[Head]:
+    def transaction(self, ahead: Asked = NOTHING) -> AbstractContextManager[Head]:
         """Takes the store for writing: reads inside see the head it yields and nothing later.
+
+        `ahead` is what `load` will be asked for first: a store far away reads it in the same round trip.
 
         What is inserted inside is durable when the block ends; an exception leaves nothing.
         """
@@ -78,10 +96,9 @@ class Store(ApplicationRecorder):
         Inside another one, or a transaction, it is a part of that.
         """
 
-    def load(
-        self, streams: Collection[str], rows: Mapping[str, Collection[Key]]
-    ) -> tuple[Streams, Mapping[str, Mapping[Key, Row]]]:
+    def load(self, asked: Asked) -> Loaded:
         """Returns what `streams` does, and for each table what `find` does: all that many commands touch."""
+        streams, rows = asked
         return self.streams(streams), {
             table: self.find(table, keys) for table, keys in rows.items()
         }

@@ -8,7 +8,7 @@ from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder
 
 from ledger.projection import Changes, Key, Projection, Row
-from ledger.store import Record, Store, Streams, Where
+from ledger.store import NOTHING, Asked, Record, Store, Streams, Where
 from ledger.store.chain import GENESIS, Head, link
 
 
@@ -35,7 +35,7 @@ class MemoryStore(POPOApplicationRecorder, Store):
     # writing
 
     @contextmanager
-    def transaction(self) -> Iterator[Head]:
+    def transaction(self, ahead: Asked = NOTHING) -> Iterator[Head]:  # noqa: ARG002  (all is near)
         with self._database_lock:
             length = len(self._stored_events)
             self._undo.clear()

@@ -7,71 +7,58 @@ have one order, and whoever reads by position misses nothing. Every wait has an 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import cache
+from itertools import islice
 from queue import Empty
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+import msgspec
 import psycopg
 from eventsourcing import persistence
 from psycopg import sql
 from psycopg.pq import TransactionStatus
+from psycopg.types.json import Jsonb
 
-from ledger.projection import Projection, Row
-from ledger.store import EVENTS, SEALS, StoreUnfit, told
+from ledger.projection import Changes, Key, Projection, Row
+from ledger.store import EVENTS, SEALS, Asked, Loaded, StoreUnfit, told
 from ledger.store.chain import Head
+from ledger.store.patience import TCP, WAITS, Watch
 from ledger.store.sql import SqlStore
+from ledger.store.sql_postgres import (
+    APPEND,
+    COPIES,
+    HEAD,
+    LOCK,
+    NOTHING_WRITTEN,
+    SCAN,
+    SEALED,
+    STREAMS,
+    TABLES,
+    appending,
+    keyed,
+    marked,
+    translated,
+)
 
 SCHEMA = "roundbook"
 """Where a URL names none."""
 
-CONNECT_S = 3
-STATEMENT_S = 5
-LOCK_WAIT_S = 5
-PATIENCE: dict[str, Any] = {
-    "connect_timeout": CONNECT_S,
-    "keepalives_idle": 3,
-    "keepalives_interval": 1,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 5000,
-}
-"""What libpq waits at most: a server that is gone is noticed."""
-
-_TABLES = """
-create table if not exists stored_events (
-    position bigint primary key,
-    stream text collate "C" not null,
-    version bigint not null,
-    topic text not null,
-    state text not null,
-    hash bytea not null,
-    unique (stream, version)
-);
-create table if not exists seals (
-    number bigint generated always as identity primary key,
-    position bigint not null,
-    seal text not null
-);
-create sequence if not exists tables_made;
-create or replace function stays() returns trigger language plpgsql as $$
-begin raise exception '% are immutable', tg_argv[0] using errcode = 'integrity_constraint_violation'; end $$;
-create or replace trigger stored_events_stay before update or delete or truncate on stored_events
-for each statement execute function stays('events');
-create or replace trigger seals_stay before update or delete or truncate on seals
-for each statement execute function stays('seals');
-"""
-_LOCK = "select pg_advisory_xact_lock(hashtextextended(current_schema(), 5103188801))"
-_SCAN = (
-    "select position, stream, version, topic, convert_to(state, 'UTF8'), hash from stored_events"
-)
-_SEALED = "select number, position, convert_to(seal, 'UTF8') from seals"
 PAGE = 2000
+WRITES = (
+    "-c jit=off -c plan_cache_mode=force_generic_plan"
+    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+)
+"""Whoever writes finds each row by its key, planned once, however large a table was when it was planned."""
+
+Loading = tuple[psycopg.Cursor[Any] | None, dict[str, psycopg.Cursor[Any]]]
+"""What was asked, to be fetched."""
 
 
 class PostgresStore(SqlStore):
     """Events, chain and tables in one schema."""
 
     STATE = "convert_to(state, 'UTF8')"
+    remote = True
 
     def __init__(
         self,
@@ -85,6 +72,12 @@ class PostgresStore(SqlStore):
         self._url, self._schema = _address(url)
         self._read_only = read_only
         self._connection: psycopg.Connection[Any] | None = None
+        self._unsent: list[dict[str, Any]] = []
+        self._found = Head()
+        self._made: list[Any] = []
+        self._ahead: tuple[Asked, Loaded] | None = None
+        self._warning = ""
+        self._watch = Watch()
         try:
             if create and not read_only:
                 self._create()
@@ -103,8 +96,19 @@ class PostgresStore(SqlStore):
     def _writer(self) -> psycopg.Connection[Any]:
         """Connects anew where the last connection was lost."""
         if self._connection is None or self._connection.closed:
-            self._connection = self._connect()
+            self._connection = self._connect(WRITES)
+            self._connection.add_notice_handler(self._warned)
         return self._connection
+
+    def _warned(self, notice: psycopg.errors.Diagnostic) -> None:
+        """A commit that was cancelled while it waited for its copies succeeds, with no more than a warning."""
+        if notice.severity_nonlocalized == "WARNING":
+            self._warning = notice.message_primary or "a warning"
+
+    @property
+    def _writing(self) -> psycopg.Connection[Any] | None:
+        """The writer's connection, inside its transaction."""
+        return self._connection if self._own is self._connection else None
 
     def _new_reader(self) -> psycopg.Connection[Any]:
         connection = self._connect()
@@ -118,13 +122,11 @@ class PostgresStore(SqlStore):
         else:
             connection.close()
 
-    def _connect(self) -> psycopg.Connection[Any]:
+    def _connect(self, more: str = "") -> psycopg.Connection[Any]:
         options = (
-            f"-c search_path={self._schema} -c statement_timeout={STATEMENT_S}s"
-            f" -c lock_timeout={LOCK_WAIT_S}s -c idle_in_transaction_session_timeout=30s"
-            " -c synchronous_commit=on -c timezone=UTC"
+            f"{more} {WAITS} -c search_path={self._schema} -c synchronous_commit=on -c timezone=UTC"
         )
-        return psycopg.connect(self._url, autocommit=True, options=options, **PATIENCE)
+        return psycopg.connect(self._url, autocommit=True, options=options, **TCP)
 
     def _create(self) -> None:
         schema = sql.Identifier(self._schema)
@@ -134,7 +136,8 @@ class PostgresStore(SqlStore):
             )
             if not self._exists():
                 self._writer.execute(sql.SQL("create schema if not exists {}").format(schema))
-            for script in (_TABLES, *(_translated(p) for p in self._projections)):
+            tables = [translated(p) for p in self._projections]
+            for script in (TABLES, *tables, appending(self._tables.values(), tables)):
                 self._writer.execute(script)
 
     def _check(self) -> None:
@@ -149,44 +152,80 @@ class PostgresStore(SqlStore):
 
     def close(self) -> None:
         self._closed = True
+        self._watch.close()
         self._forget_idle()
         if self._connection is not None:
             self._connection.close()
 
     # writing
 
-    def _begin(self) -> None:
+    def _begin(self, ahead: Asked) -> None:
         """A connection that was lost meanwhile is made anew: nothing was written on it yet."""
+        self._unsent.clear()
         writer = self._writer
         try:
-            self._take_lock(writer)
+            self._take_lock(writer, ahead)
         except psycopg.OperationalError:
             if not writer.closed:
                 raise
-            self._take_lock(self._writer)
+            self._take_lock(self._writer, ahead)
 
-    def _take_lock(self, writer: psycopg.Connection[Any]) -> None:
-        writer.execute("begin")
-        writer.execute(_LOCK)
+    def _take_lock(self, writer: psycopg.Connection[Any], ahead: Asked) -> None:
+        """Begins, takes the lock, and reads: in one round trip."""
+        with self._watch.over(writer), writer.pipeline():
+            writer.execute("begin")
+            writer.execute(LOCK)
+            head = writer.execute(HEAD)
+            loading = self._ask(writer, ahead)
+        position, hashed, *self._made = head.fetchall()[0]
+        self._found = Head(position, hashed) if position else Head()
+        self._ahead = ahead, self._answers(loading)
 
     def _arrive(self, left: object) -> tuple[Head, bool]:
-        self._made = self._read("select last_value, is_called from tables_made")[0]
-        head = self.head()
-        return head, left == (head, self._made)
+        return self._found, left == (self._found, self._made)
 
     def _leave(self) -> object:
         return self._head, self._made
+
+    def _append(self, rows: list[Row], changes: Changes) -> None:
+        batch: dict[str, Any] = {EVENTS: [(*row[:-1], row[-1].hex()) for row in rows]}
+        for table, changed in changes.items():
+            batch[table] = self._tables[table].split(changed)
+        self._unsent.append(batch)
+
+    def write(self, changes: Changes) -> None:
+        for table, rows in changes.items():
+            keyed_rows = iter(rows.items())
+            while some := dict(islice(keyed_rows, PAGE)):
+                self._append([], {table: some})
+                with self._translated(), self._watch.over(self._writer):
+                    self._send(self._writer)
 
     def clear(self, table: str) -> None:
         super().clear(table)
         self._read("select nextval('tables_made')")
 
+    def _send(self, writer: psycopg.Connection[Any]) -> None:
+        """Sends what was appended: one statement a batch."""
+        for batch in self._unsent:
+            writer.execute(APPEND, (_json(batch),), prepare=True)
+        self._unsent.clear()
+
     def _begin_snapshot(self, connection: psycopg.Connection[Any]) -> None:
         connection.execute("begin isolation level repeatable read read only")
 
     def _flush(self) -> None:
-        with self._translated():
-            self._writer.execute("commit")
+        """Writes and commits, in one round trip, all or nothing; never on another connection than was begun on."""
+        writer, self._warning = self._own, ""
+        assert writer
+        with self._translated(), self._watch.over(writer), writer.pipeline():
+            if not self._unsent:
+                writer.execute(NOTHING_WRITTEN)
+            self._send(writer)
+            writer.execute("set local statement_timeout = 0")
+            writer.execute("commit")
+        if self._warning:
+            raise persistence.OperationalError(self._warning)
 
     def _roll_back(self) -> None:
         """A connection that cannot even do that is thrown away: the server forgets for it."""
@@ -202,11 +241,12 @@ class PostgresStore(SqlStore):
     def _execute(
         self, connection: psycopg.Connection[Any], statement: str, parameters: Sequence[Any] = ()
     ) -> psycopg.Cursor[Any]:
-        return connection.execute(_marked(statement), parameters)
+        with self._watch.over(connection):
+            return connection.execute(marked(statement), parameters)
 
     def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> int:
-        with self._writer.cursor() as cursor:
-            cursor.executemany(_marked(statement), rows)
+        with self._watch.over(self._writer), self._writer.cursor() as cursor:
+            cursor.executemany(marked(statement), rows)
             return cursor.rowcount
 
     def _translated(self) -> "_Translated":
@@ -216,6 +256,9 @@ class PostgresStore(SqlStore):
 
     def _read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Reads again on a new connection, where an idle one was lost meanwhile."""
+        if self._unsent and (writer := self._writing):
+            with self._translated():
+                self._send(writer)
         try:
             return super()._read(statement, parameters)
         except persistence.OperationalError:
@@ -223,6 +266,48 @@ class PostgresStore(SqlStore):
                 raise
             self._forget_idle()
             return super()._read(statement, parameters)
+
+    def load(self, asked: Asked) -> Loaded:
+        """Reads all in one round trip; what was asked for ahead is there already."""
+        writer = self._writing
+        if writer is None or self._unsent:
+            return super().load(asked)
+        if self._ahead and self._ahead[0] is asked:
+            return self._ahead[1]
+        with self._translated(), self._watch.over(writer):
+            with writer.pipeline():
+                loading = self._ask(writer, asked)
+            return self._answers(loading)
+
+    def _ask(self, connection: psycopg.Connection[Any], asked: Asked) -> Loading:
+        streams, rows = asked
+        events = (
+            connection.execute(STREAMS, (_json(list(streams)),), prepare=True) if streams else None
+        )
+        return events, {
+            table: connection.execute(
+                keyed(self._tables[table]), (_json(list(keys)),), prepare=True
+            )
+            for table, keys in rows.items()
+            if keys
+        }
+
+    def _answers(self, loading: Loading) -> Loaded:
+        events, tables = loading
+        streams: dict[str, list[tuple[str, bytes]]] = {}
+        for stream, topic, state in events.fetchall() if events else ():
+            streams.setdefault(stream, []).append((topic, state))
+        return streams, {table: self._by_key(table, rows) for table, rows in tables.items()}
+
+    def _by_key(self, table: str, rows: psycopg.Cursor[Any]) -> dict[Key, Row]:
+        width = len(self._tables[table].key)
+        return {row[:width]: row[width:] for row in rows.fetchall()}
+
+    def copies(self) -> str:
+        standbys, synchronous, asked = self._read(COPIES)[0]
+        if asked:
+            return "synchronous" if synchronous else "waiting"
+        return "asynchronous" if standbys else "none"
 
     def _forget_idle(self) -> None:
         with suppress(Empty):
@@ -235,7 +320,7 @@ class PostgresStore(SqlStore):
         if table not in (EVENTS, SEALS):
             yield from self.rows(table)
             return
-        statement, key = (_SCAN, "position") if table == EVENTS else (_SEALED, "number")
+        statement, key = (SCAN, "position") if table == EVENTS else (SEALED, "number")
         last = 0 if after is None else after
         while page := self._read(
             f"{statement} where {key} > ? order by {key} limit {PAGE}", (last,)
@@ -258,23 +343,8 @@ def _text(error: psycopg.Error) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-@cache
-def _marked(statement: str) -> str:
-    """Returns a statement with the driver's marks for parameters."""
-    return _quoted(statement).replace("%", "%%").replace("?", "%s")
-
-
-def _quoted(statement: str) -> str:
-    """`user` is a word of the language there."""
-    return re.sub(r"\buser\b", '"user"', statement)
-
-
-def _translated(projection: Projection) -> str:
-    """Returns a table's statements in PostgreSQL's words: text is ordered by its bytes, as it is elsewhere."""
-    script = _quoted(projection.SCHEMA)
-    script = re.sub(r"\btext\b", 'text collate "C"', script)
-    script = re.sub(r"\binteger\b", "bigint", script)
-    return re.sub(r"\) strict(, without rowid)?;", ");", script)
+def _json(what: Any) -> Jsonb:
+    return Jsonb(what, dumps=msgspec.json.encode)
 
 
 class _Translated:

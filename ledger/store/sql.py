@@ -16,7 +16,7 @@ from eventsourcing import persistence
 from eventsourcing.persistence import Notification, StoredEvent
 
 from ledger.projection import Changes, Key, Projection, Row
-from ledger.store import Record, Store, Streams, Where
+from ledger.store import NOTHING, Asked, Record, Store, Streams, Where
 from ledger.store.chain import Head, link
 
 MOST_KEYS = 256
@@ -50,7 +50,7 @@ class SqlStore(Store):
 
     def __init__(self, projections: Sequence[Projection]) -> None:
         self._projections = tuple(projections)
-        self._tables = {p.TABLE: _Table(p) for p in projections}
+        self._tables = {p.TABLE: Table(p) for p in projections}
         self._lock = threading.Lock()
         self._local = threading.local()
         self._idle: SimpleQueue[Connection] = SimpleQueue()
@@ -74,8 +74,8 @@ class SqlStore(Store):
         """Returns a connection that only reads."""
 
     @abstractmethod
-    def _begin(self) -> None:
-        """Takes the store for writing."""
+    def _begin(self, ahead: Asked) -> None:
+        """Takes the store for writing; may read ahead."""
 
     @abstractmethod
     def _arrive(self, left: object) -> tuple[Head, bool]:
@@ -174,10 +174,10 @@ class SqlStore(Store):
     # writing
 
     @contextmanager
-    def transaction(self) -> Iterator[Head]:
+    def transaction(self, ahead: Asked = NOTHING) -> Iterator[Head]:
         with self._lock:
             with self._translated():
-                self._begin()
+                self._begin(ahead)
             outer, self._local.connection = self._own, self._writer
             left, self._left = self._left, None
             try:
@@ -212,11 +212,14 @@ class SqlStore(Store):
             stream, version = str(event.originator_id), event.originator_version
             previous = link(previous, stream, version, event.topic, event.state)
             rows.append((position, stream, version, event.topic, event.state.decode(), previous))
+        self._append(rows, changes)
+        self._head = Head(position, previous)
+        return list(range(position - len(rows) + 1, position + 1))
+
+    def _append(self, rows: list[Row], changes: Changes) -> None:
         with self._translated():
             self.execute_many(_INSERT, rows)
-        self._head = Head(position, previous)
         self.write(changes)
-        return list(range(position - len(rows) + 1, position + 1))
 
     def clear(self, table: str) -> None:
         self._made_anew = True
@@ -346,14 +349,15 @@ class SqlStore(Store):
         raise NotImplementedError("follow a store with select_notifications")
 
 
-class _Table:
+class Table:
     """The statements of one projection's table."""
 
     def __init__(self, projection: Projection) -> None:
         self.name, self.key = projection.TABLE, list(projection.KEY)
-        self._columns = columns = list(projection.COLUMNS)
+        self.columns = columns = list(projection.COLUMNS)
         self._version = columns.index("version") if "version" in columns else None
-        same = self.key if self._version is None else [*self.key, "version"]
+        self.same = self.key if self._version is None else [*self.key, "version"]
+        """The columns by which a row is found that is to be updated: its key, and its version as it was read."""
         part = self.key[0]
         self.first_parts = (  # a step an index entry that differs, not a scan
             f"with recursive parts(part) as (select min({part}) from {self.name} union all"
@@ -364,7 +368,7 @@ class _Table:
         self._insert = f"insert into {self.name} {values(len(self.key) + len(columns), 1)}"
         self._update = (
             f"update {self.name} set {', '.join(f'{column} = ?' for column in columns)}"
-            f" where {' and '.join(f'{column} = ?' for column in same)}"
+            f" where {' and '.join(f'{column} = ?' for column in self.same)}"
         )
 
     @cache
@@ -394,7 +398,7 @@ class _Table:
         return f"select count(*) from {self.name} where {self._range(column, equals)}"
 
     def _range(self, column: str, equals: tuple[str, ...]) -> str:
-        assert {column, *equals} <= {*self.key, *self._columns}
+        assert {column, *equals} <= {*self.key, *self.columns}
         given = "".join(f"{name} = ? and " for name in equals)
         return f"{given}{column} > ? and {column} <= ?"
 
@@ -402,16 +406,21 @@ class _Table:
         self, rows: Mapping[Key, Any], many: Callable[[str, Sequence[Sequence[Any]]], int]
     ) -> None:
         """Inserts what was not there, updates what was; raises where it is not as it was read."""
-        inserts = [(*key, *after) for key, (before, after) in rows.items() if before is None]
-        updates = [
-            (*after, *key, *self._guard(before)) for key, (before, after) in rows.items() if before
-        ]
+        inserts, updates = self.split(rows)
         if inserts:
             many(self._insert, inserts)
         if updates:
             changed = many(self._update, updates)
             if changed != len(updates):
                 raise persistence.IntegrityError(f"{self.name}: a row changed under this batch")
+
+    def split(self, rows: Mapping[Key, Any]) -> tuple[list[Row], list[Row]]:
+        """Returns the rows to insert, key first, and to update, key last, and the version that must be there."""
+        inserts = [(*key, *after) for key, (before, after) in rows.items() if before is None]
+        updates = [
+            (*after, *key, *self._guard(before)) for key, (before, after) in rows.items() if before
+        ]
+        return inserts, updates
 
     def _guard(self, before: Row) -> tuple[Any, ...]:
         return () if self._version is None else (before[self._version],)

@@ -13,7 +13,7 @@ import apsw
 from eventsourcing import persistence
 
 from ledger.projection import Projection, Row
-from ledger.store import EVENTS, SEALS, FlushFailed, StoreUnfit
+from ledger.store import EVENTS, SEALS, Asked, FlushFailed, StoreUnfit
 from ledger.store.chain import Head
 from ledger.store.sql import SqlStore
 
@@ -164,7 +164,7 @@ class SQLiteStore(SqlStore):
     def _writer(self) -> apsw.Connection:
         return self._connection
 
-    def _begin(self) -> None:
+    def _begin(self, ahead: Asked) -> None:  # noqa: ARG002  (all is near)
         self._connection.execute("begin immediate")
 
     def _arrive(self, left: object) -> tuple[Head, bool]:

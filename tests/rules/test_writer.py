@@ -437,8 +437,10 @@ def raced(store_class: type[Any]) -> type[Any]:
 
         rival: Callable[[], object] | None = None
 
+        untouched = False
+
         @contextmanager
-        def transaction(self) -> Iterator[Head]:
+        def transaction(self, ahead: Any = None) -> Iterator[Head]:
             yield self.head()
 
         def insert_events(

@@ -108,14 +108,16 @@ def test_a_book_goes_on_when_its_connections_were_ended(book, url):
 def test_a_rival_between_decision_and_insert_is_a_conflict(book, url):
     rival = open_store(url, IN_TRANSACTION)
     theirs = Book(rival)
-    with book.store.transaction():
-        blocked = threading.Thread(target=theirs.submit, args=(bet("theirs"),))
-        blocked.start()
-        (event,) = book.store.select_events("wallet/123456/USD", limit=1)
-        with pytest.raises(IntegrityError):
+    blocked = threading.Thread(target=theirs.submit, args=(bet("theirs"),))
+    (event,) = book.store.select_events("wallet/123456/USD", limit=1)
+
+    def insert_again() -> None:
+        with book.store.transaction():
+            blocked.start()
             book.store.insert_events([event])
-        book.store._roll_back()
-        book.store._begin()
+
+    with pytest.raises(IntegrityError):
+        insert_again()
     blocked.join()
     assert theirs.round(controls.PROVIDER, "theirs")
     theirs.close()

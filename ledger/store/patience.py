@@ -1,0 +1,75 @@
+"""No wait for a PostgreSQL server is without end: not for a connection, and not for an answer."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+
+CONNECT_S = 3
+STATEMENT_S = 5
+LOCK_WAIT_S = 5
+ANSWER_S = STATEMENT_S + 1.0
+"""A server that runs answers by then, if only that it took too long; one that is frozen says nothing, ever."""
+
+LOOK_S = 0.25
+
+TCP: dict[str, Any] = {
+    "connect_timeout": CONNECT_S,
+    "keepalives_idle": 3,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 5000,
+}
+"""What libpq waits at most: a server that is gone is noticed."""
+
+WAITS = (
+    f"-c statement_timeout={STATEMENT_S}s -c lock_timeout={LOCK_WAIT_S}s"
+    " -c idle_in_transaction_session_timeout=30s"
+)
+
+
+class Watch:
+    """Cuts the connections on which an answer takes longer than it may; whoever waits there gets an error."""
+
+    def __init__(self, answer_s: float = ANSWER_S) -> None:
+        self._answer_s = answer_s
+        self._since: dict[psycopg.Connection[Any], float] = {}
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def over(self, connection: psycopg.Connection[Any]) -> Iterator[None]:
+        """Watches one question on a connection."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+            self._thread.start()
+        self._since[connection] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._since[connection]
+
+    def close(self) -> None:
+        """Stops watching."""
+        self._closed.set()
+
+    def _run(self) -> None:
+        while not self._closed.wait(LOOK_S):
+            late = time.monotonic() - self._answer_s
+            for connection, since in list(self._since.items()):
+                if since < late:
+                    _cut(connection)
+
+
+def _cut(connection: psycopg.Connection[Any]) -> None:
+    """Ends a connection under whoever waits on it: to close it is theirs."""
+    with (
+        suppress(psycopg.Error, OSError),
+        socket.socket(fileno=os.dup(connection.fileno())) as ours,
+    ):
+        ours.shutdown(socket.SHUT_RDWR)

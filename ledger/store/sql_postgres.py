@@ -1,0 +1,126 @@
+"""What PostgreSQL is told: a schema's tables, the function that appends a batch, and the reads.
+
+Made from the tables' own words, which are SQLite's.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+
+from ledger.projection import Projection
+from ledger.store.sql import Table
+
+TABLES = """
+create table if not exists stored_events (
+    position bigint primary key,
+    stream text collate "C" not null,
+    version bigint not null,
+    topic text not null,
+    state text not null,
+    hash bytea not null,
+    unique (stream, version)
+);
+create table if not exists seals (
+    number bigint generated always as identity primary key,
+    position bigint not null,
+    seal text not null
+);
+create sequence if not exists tables_made;
+create or replace function stays() returns trigger language plpgsql as $$
+begin raise exception '% are immutable', tg_argv[0] using errcode = 'integrity_constraint_violation'; end $$;
+create or replace trigger stored_events_stay before update or delete or truncate on stored_events
+for each statement execute function stays('events');
+create or replace trigger seals_stay before update or delete or truncate on seals
+for each statement execute function stays('seals');
+"""
+LOCK = "select pg_advisory_xact_lock(hashtextextended(current_schema(), 5103188801))"
+HEAD = (
+    "select position, hash, last_value, is_called from tables_made left join lateral"
+    " (select position, hash from stored_events order by position desc limit 1) newest on true"
+)
+STREAMS = (
+    "select stream, topic, convert_to(state, 'UTF8') from jsonb_array_elements_text(%b) named"
+    " join stored_events on stream = named order by stream, version"
+)
+NOTHING_WRITTEN = (
+    "select case when current_setting('synchronous_standby_names') <> ''"
+    " then pg_logical_emit_message(true, 'roundbook', '') end"
+)
+"""Makes a commit that writes nothing wait for the copies too: what was read is answered, so it must not get lost."""
+
+COPIES = (
+    "select count(*), count(*) filter (where sync_state in ('sync', 'quorum')),"
+    " current_setting('synchronous_standby_names') <> '' from pg_stat_replication"
+)
+APPEND = "select append(%b)"
+_EVENTS = (
+    "insert into stored_events select (e->>0)::bigint, e->>1, (e->>2)::bigint, e->>3, e->>4,"
+    " decode(e->>5, 'hex') from jsonb_array_elements(batch->'stored_events') e;"
+)
+SCAN = "select position, stream, version, topic, convert_to(state, 'UTF8'), hash from stored_events"
+SEALED = "select number, position, convert_to(seal, 'UTF8') from seals"
+
+
+@cache
+def marked(statement: str) -> str:
+    """Returns a statement with the driver's marks for parameters."""
+    return _quoted(statement).replace("%", "%%").replace("?", "%s")
+
+
+def _quoted(statement: str) -> str:
+    """`user` is a word of the language there."""
+    return re.sub(r"\buser\b", '"user"', statement)
+
+
+def translated(projection: Projection) -> str:
+    """Returns a table's statements in PostgreSQL's words: text is ordered by its bytes, as it is elsewhere."""
+    script = _quoted(projection.SCHEMA)
+    script = re.sub(r"\btext\b", 'text collate "C"', script)
+    script = re.sub(r"\binteger\b", "bigint", script)
+    return re.sub(r"\) strict(, without rowid)?;", ");", script)
+
+
+@cache
+def keyed(table: Table) -> str:
+    """Selects the whole rows of keys."""
+    same = _all(f"{_quoted(each)} = e->>{place}" for place, each in enumerate(table.key))
+    return f"select {table.name}.* from jsonb_array_elements(%b) e join {table.name} on {same}"
+
+
+def appending(tables: Iterable[Table], scripts: Iterable[str]) -> str:
+    """Returns the function that appends a batch: events, and rows to insert and to update by table."""
+    parts = "".join(map(_writing, tables, scripts))
+    return (
+        "create or replace function append(batch jsonb) returns void language plpgsql as $$"
+        f" declare found bigint; begin {_EVENTS} {parts} end $$"
+    )
+
+
+def _writing(table: Table, script: str) -> str:
+    kinds = dict(_COLUMN.findall(script))
+    named = [*table.key, *table.columns]
+
+    def of(columns: Iterable[str], start: int = 0) -> list[str]:
+        return [f"(e->>{place})::{kinds[each]}" for place, each in enumerate(columns, start)]
+
+    new = of(named)
+    changed = zip(map(_quoted, table.columns), of(table.columns), strict=True)
+    same = zip(table.same, of(table.same, len(table.columns)), strict=True)
+    rows = f"jsonb_array_elements(batch->'{table.name}'->"
+    return (
+        f"if batch ? '{table.name}' then"
+        f" insert into {table.name} select {', '.join(new)} from {rows}0) e;"
+        f" update {table.name} set {', '.join(f'{column} = {new}' for column, new in changed)}"
+        f" from {rows}1) e where {_all(f'{table.name}.{_quoted(c)} = {was}' for c, was in same)};"
+        f" get diagnostics found = row_count;"
+        f" if found <> jsonb_array_length(batch->'{table.name}'->1) then"
+        f" raise exception '{table.name}: a row changed under this batch'"
+        " using errcode = 'integrity_constraint_violation'; end if; end if; "
+    )
+
+
+def _all(conditions: Iterable[str]) -> str:
+    return " and ".join(conditions)
+
+
+_COLUMN = re.compile(r'^ *"?(\w+)"? (text|bigint)\b', re.MULTILINE)

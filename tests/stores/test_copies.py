@@ -1,0 +1,110 @@
+"""Where a book's database has copies, nothing is answered before they hold it."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from ledger.operator.book import Book
+from ledger.refusals import OutcomeUnknown
+from ledger.store.patience import Watch
+from ledger.store.postgres import PostgresStore
+from tests import controls
+from tests.http.server import until
+from tests.postgres import Cluster, running
+
+NOBODY = "alter system set synchronous_standby_names = 'nobody'"
+ALONE = "alter system set synchronous_standby_names = ''"
+WAITING = "select pid from pg_stat_activity where wait_event = 'SyncRep'"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with running() as started:
+        yield started
+
+
+@pytest.fixture
+def book(cluster: Cluster) -> Iterator[Book]:
+    tell(cluster, ALONE)
+    with closing(controls.new_book(cluster.new_book())) as opened:
+        controls.fund(opened)
+        yield opened
+        tell(cluster, ALONE)
+        cancel(cluster)
+
+
+def tell(cluster: Cluster, statement: str) -> None:
+    with psycopg.connect(cluster.url, autocommit=True) as connection:
+        connection.execute(statement)
+        connection.execute("select pg_reload_conf()")
+        wanted = "nobody" if statement == NOBODY else ""
+
+        def is_told() -> bool:
+            return connection.execute("show synchronous_standby_names").fetchone() == (wanted,)
+
+        until(is_told, "the server knows its copies")
+
+
+def waits(cluster: Cluster) -> bool:
+    with psycopg.connect(cluster.url, autocommit=True) as connection:
+        return connection.execute(WAITING).fetchone() is not None
+
+
+def cancel(cluster: Cluster) -> None:
+    """Does what an operator does who loses patience: the commit goes through, with a warning."""
+    with psycopg.connect(cluster.url, autocommit=True) as connection:
+        connection.execute(f"select pg_cancel_backend(pid) from ({WAITING}) waiting")
+
+
+def bet_while_no_copy_answers(cluster: Cluster, book: Book) -> BaseException | None:
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(book.submit, controls.place_bet())
+        until(lambda: waits(cluster), "the commit waits for its copies")
+        assert not answer.done()
+        cancel(cluster)
+        return answer.exception()
+
+
+def test_a_bet_whose_copies_were_not_waited_for_is_an_outcome_unknown(cluster, book) -> None:
+    tell(cluster, NOBODY)
+    assert isinstance(bet_while_no_copy_answers(cluster, book), OutcomeUnknown)
+
+
+def test_a_store_that_does_not_listen_for_the_warning_would_answer_it(
+    cluster, book, monkeypatch
+) -> None:
+    """The control of the one before."""
+    monkeypatch.setattr(PostgresStore, "_warned", lambda *_: None)
+    book.store._connection.close()
+    tell(cluster, NOBODY)
+    assert bet_while_no_copy_answers(cluster, book) is None
+
+
+def test_a_repeated_bet_waits_for_the_copies_of_the_first(cluster, book) -> None:
+    tell(cluster, NOBODY)
+    bet_while_no_copy_answers(cluster, book)
+    with ThreadPoolExecutor(1) as pool:
+        repeated = pool.submit(book.submit, controls.place_bet())
+        until(lambda: waits(cluster), "the repeated bet waits")
+        tell(cluster, ALONE)
+        assert not repeated.result().recorded
+
+
+def test_who_waits_for_copies_longer_than_the_watch_allows_is_told_that_it_is_unknown(
+    cluster, book
+) -> None:
+    book.store._watch = Watch(0.2)
+    tell(cluster, NOBODY)
+    with pytest.raises(OutcomeUnknown):
+        book.submit(controls.place_bet())
+    tell(cluster, ALONE)
+    assert book.submit(controls.place_bet()).transaction_id
+
+
+def test_a_store_says_whether_it_has_copies(cluster, book) -> None:
+    assert book.store.copies() == "none"
+    tell(cluster, NOBODY)
+    until(lambda: book.store.copies() == "waiting", "the store knows that it waits")
