@@ -23,14 +23,16 @@ def ops(book: Book, provider: ProviderBook | None) -> APIBlueprint:
     def readyz() -> Response:
         """Reads the heads from the stores, and asks whether the writers take commands.
 
-        `copies`, of a database on other machines: "synchronous" where what is answered is held twice.
+        `copies`: "synchronous" where another machine holds what is answered too.
         """
         if not (book.writes and (provider is None or provider.writes)):
             return json_response({"status": "the writer has stopped"}, 503)
         try:
-            ready = {"status": "ready", "position": book.store.head().position}
-            if book.store.remote:
-                ready["copies"] = book.store.copies()
+            ready = {
+                "status": "ready",
+                "position": book.store.head().position,
+                "copies": book.store.copies(),
+            }
             if provider:
                 ready["provider_position"] = provider.store.head().position
                 ready["sweep"] = "stopped" if provider.sweep().stopped_at else "running"

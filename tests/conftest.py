@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -7,12 +7,30 @@ from hypothesis import settings
 
 from ledger.operator.book import Book
 from ledger.operator.house import House
+from ledger.projection import Projection
+from ledger.store import memory
+from ledger.store.postgres import PostgresStore
 from scripts.private_postgres import wheels
 from tests import controls
 from tests.postgres import Books, Given, running
 
 settings.register_profile("roundbook", deadline=None, print_blob=True, derandomize=False)
 settings.load_profile("roundbook")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_store() -> Iterator[None]:
+    """ROUNDBOOK_TEST_STORE=postgres: what says memory:// runs on a schema of PostgreSQL instead."""
+    if os.environ.get("ROUNDBOOK_TEST_STORE") != "postgres":
+        yield
+        return
+    with running(QUICK) as cluster, pytest.MonkeyPatch.context() as patch:
+
+        def in_a_schema(projections: Sequence[Projection]) -> PostgresStore:
+            return PostgresStore(cluster.new_book(), projections)
+
+        patch.setattr(memory, "MemoryStore", in_a_schema)
+        yield
 
 
 QUICK = "-c fsync=off -c max_connections=200"

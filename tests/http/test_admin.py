@@ -404,7 +404,11 @@ def test_a_service_that_runs_is_alive_and_ready(busy):
     assert busy.send("GET", "/livez").json == {"status": "alive"}
     ready = busy.send("GET", "/readyz")
     assert ready.status == 200
-    assert ready.json == {"status": "ready", "position": busy.head["position"]}
+    assert ready.json == {
+        "status": "ready",
+        "position": busy.head["position"],
+        "copies": "none",
+    }
 
 
 def test_a_service_whose_writer_has_stopped_is_alive_and_not_ready():

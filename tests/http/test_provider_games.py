@@ -1030,6 +1030,7 @@ def test_whether_the_provider_is_ready_is_said_beside_the_wallet(pair):
 
     assert pair.send("GET", "/readyz").json == {
         "status": "ready",
+        "copies": "none",
         "position": heads[0].position,
         "provider_position": heads[1].position,
         "sweep": "running",
