@@ -1117,7 +1117,7 @@ def test_a_provider_plays_a_round_at_the_wallet_of_its_own_process(server, opera
 def test_a_process_with_both_books_says_so_when_it_is_ready(server):
     ready = server.get("/readyz").json
 
-    assert set(ready) == {"status", "position", "provider_position", "sweep"}
+    assert set(ready) == {"status", "position", "copies", "provider_position", "sweep"}
     assert ready["position"] == server.get("/api/head").json["position"]
     assert ready["provider_position"] == server.get("/api/provider/head").json["position"]
 
