@@ -14,6 +14,7 @@ from api.audit.pages import pages
 from api.audit.shelf import Behind, NotKept, Shelf
 from api.audit.views import Unasked
 from api.credentials import Partner
+from api.fresh import NotYet
 from api.loop import Turns
 from api.operator import calls as wallet_calls
 from api.operator.wallet import wallet
@@ -25,7 +26,7 @@ from api.provider.operators import Relation, operators
 from api.provider.waiting import Aside, Waiting, at_once
 from api.settings import Seals, Settings, SettingsWrong
 from ledger.moments import utc_now
-from ledger.operator.book import Book
+from ledger.operator.book import Book, Reading
 from ledger.periodic import Periodic
 from ledger.provider.book import Book as ProviderBook
 from ledger.provider.worker import Worker
@@ -83,7 +84,9 @@ def create_app(
         app.register_blueprint(wallet(name, prefix, calls, _partners(settings, name), book))
     providers = {p.id.casefold(): p.id for p in settings.provider}
     shelf = Shelf(settings.audit_files(), lambda party: _store(app, party).head().position)
-    app.register_blueprint(admin(book, bearer(settings.tokens()), providers, shelf))
+    app.extensions["copies"] = copies = _copies(settings)
+    reading = Reading(copies["operator"]) if "operator" in copies else book
+    app.register_blueprint(admin(book, bearer(settings.tokens()), providers, shelf, reading))
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", DOCS))
     if settings.provider_book:
         _add_provider(app, settings, now, shelf)
@@ -96,6 +99,17 @@ def create_app(
     return app
 
 
+def _copies(settings: Settings) -> dict[str, Store]:
+    """Returns the copies that questions are asked of, by party."""
+    tables = {"operator": IN_TRANSACTION, "provider": PROVIDER_TABLES}
+    own = settings.books()
+    return {
+        party: open_store(url, tables[party], read_only=True)
+        for party, url in settings.copies().items()
+        if url != own[party]
+    }
+
+
 def close(app: APIFlask) -> None:
     """Stops the background work and closes the books of an application."""
     for each in app.extensions["background"]:
@@ -103,6 +117,8 @@ def close(app: APIFlask) -> None:
     for name in BOOKS.values():
         if name in app.extensions:
             app.extensions[name].close()
+    for copy in app.extensions["copies"].values():
+        copy.close()
 
 
 def start(app: APIFlask) -> None:
@@ -186,7 +202,8 @@ def _add_provider(
     if settings.provider_book.worker:
         app.extensions["background"].append(courier)
     tokens = {**settings.tokens(), "game": settings.provider_book.token}
-    app.register_blueprint(games(desk, bearer(tokens), shelf))
+    copy = app.extensions["copies"].get("provider")
+    app.register_blueprint(games(desk, bearer(tokens), shelf, copy))
     for name, (prefix, calls) in PROVIDER.items():
         relations = _relations(settings, name)
         app.register_blueprint(operators(name, prefix, calls, relations, desk))
@@ -239,6 +256,7 @@ def _handle_errors(app: APIFlask) -> None:
     app.register_error_handler(NotJson, problems.not_json)
     app.register_error_handler(Unasked, problems.answered(400, "malformed"))
     app.register_error_handler(NotThere, problems.answered(404, "not-there"))
+    app.register_error_handler(NotYet, problems.answered(503, "behind", retry_s=1))
     for late in (NotKept, Behind):
         app.register_error_handler(late, problems.answered(503, "no-audit-file", retry_s=1))
     app.register_error_handler(Exception, problems.defect)

@@ -15,10 +15,11 @@ from msgspec import Raw
 from api.audit import travel
 from api.audit.shelf import Shelf
 from api.fields import Fields, Id, Money, check_id
+from api.fresh import fresh, placed
 from api.http import json_response
 from ledger.money import to_text
 from ledger.operator import commands
-from ledger.operator.book import Book
+from ledger.operator.book import Book, Reading
 from ledger.operator.round import Round
 from ledger.operator.wallet import Wallet
 from ledger.reader import MOST_DIGITS
@@ -88,15 +89,24 @@ def bearer(tokens: Mapping[str, str]) -> HTTPTokenAuth:
 
 
 def admin(
-    book: Book, auth: HTTPTokenAuth, providers: Mapping[str, str], shelf: Shelf
+    book: Book,
+    auth: HTTPTokenAuth,
+    providers: Mapping[str, str],
+    shelf: Shelf,
+    reading: Reading | None = None,
 ) -> APIBlueprint:
-    """Returns the back office's paths. `providers`: ids by their casefolded spelling."""
+    """Returns the back office's paths.
+
+    `providers`: ids by their casefolded spelling; `reading`: what questions are asked of, the book itself by default.
+    """
+    reading = reading or book
     blueprint = APIBlueprint("admin", __name__, tag="back office", url_prefix="/api")
     blueprint.before_request(check_path)
     blueprint.after_request(private)
+    blueprint.after_request(placed(book.store))
 
     may_write = blueprint.auth_required(auth, roles=["admin"])
-    may_read = blueprint.auth_required(auth, roles=["auditor"])
+    may_read = read_by(blueprint, auth, reading.store)
     path = "/wallets/<user>/<currency>"
 
     @blueprint.put(path)
@@ -113,7 +123,7 @@ def admin(
     def wallet(user: str, currency: str, query_data: dict[str, Any]) -> Response:
         if query_data:
             return json_response(travel.balance(shelf, user, currency, request.args))
-        return _wallet(book.wallet(user, currency))
+        return _wallet(reading.wallet(user, currency))
 
     def cash(kind: type[commands.Deposit | commands.Withdraw]) -> Callable[..., Response]:
         def move(user: str, currency: str, json_data: dict[str, Any]) -> Response:
@@ -153,14 +163,27 @@ def admin(
     @blueprint.doc(summary="A round as it is now, or as of one of its versions")
     def round_(provider: str, round_id: str, query_data: dict[str, Any]) -> Response:
         known = providers.get(provider.casefold(), provider)
-        found = book.round(known, round_id, at=query_data.get("at"))
+        found = reading.round(known, round_id, at=query_data.get("at"))
         if found is None:
             raise NoSuchRound("no such round", field="roundId")
         scale = book.house.scale(found.currency) if found.scale is None else found.scale
         return json_response(_round(found, scale or 0))
 
-    feed(blueprint, book.store, may_read, partial(travel.history, shelf, "operator"))
+    feed(blueprint, reading.store, may_read, partial(travel.history, shelf, "operator"))
     return blueprint
+
+
+def read_by(
+    blueprint: APIBlueprint, auth: HTTPTokenAuth, store: Store
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Returns what lets whoever may read through, and waits until the store goes as far as they ask."""
+    lets, waits = blueprint.auth_required(auth, roles=["auditor"]), fresh(store)
+
+    def guarded(view: Callable[..., Any]) -> Callable[..., Any]:
+        found: Callable[..., Any] = lets(waits(view))
+        return found
+
+    return guarded
 
 
 History = Callable[[Mapping[str, str]], dict[str, Any]]

@@ -2,16 +2,21 @@
 
 A variable is named by the way to its key: ROUNDBOOK_STORE, ROUNDBOOK_ADMIN_TOKEN,
 ROUNDBOOK_PROVIDER_LUCKYMONACO_TOKEN, ROUNDBOOK_CURRENCIES_USD.
+
+A file may hold several books: each `[[book]]` is a configuration of its own, with an id. What stands
+outside of the blocks is what a book has where it says nothing itself, but for what makes a book its own.
+ROUNDBOOK_BOOK_ACME_STORE is the store of the book `acme`.
 """
 
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
@@ -29,6 +34,12 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Retries = Annotated[int, msgspec.Meta(ge=0, le=100)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+
+ALONE = ""
+"""The id of the only book of a file that has no [[book]]."""
+
+OWN = ("store", "read_store", "admin", "auditor", "provider", "provider_book", "operator")
+"""What each of several books has for itself: outside of the blocks it would be nobody's, or everybody's."""
 
 
 class SettingsWrong(Exception):
@@ -102,6 +113,7 @@ class ProviderBook(_Block, frozen=True, kw_only=True):
     """The provider's own book. `token`: the games' bearer token. `worker`: deliver and sweep in `serve`."""
 
     store: str = "sqlite:///provider.db"
+    read_store: str | None = None
     token: Secret
     worker: bool = True
     sweep_every_s: Seconds = 60.0
@@ -164,9 +176,10 @@ class Operator(_Block, frozen=True, kw_only=True):
 
 
 class Settings(_Block, frozen=True, kw_only=True):
-    """Everything the service can be told."""
+    """Everything the service can be told. `read_store`: a copy of the store, for whatever only reads."""
 
     store: str = "sqlite:///roundbook.db"
+    read_store: str | None = None
     admin: Bearer
     auditor: Bearer | None = None
     server: Server = Server()
@@ -187,6 +200,12 @@ class Settings(_Block, frozen=True, kw_only=True):
         """Returns the books' stores, by party."""
         provider = {"provider": self.provider_book.store} if self.provider_book else {}
         return {"operator": self.store, **provider}
+
+    def copies(self) -> dict[str, str]:
+        """Returns where the books are read for questions and audit files, by party: a copy where there is one."""
+        provider = self.provider_book and self.provider_book.read_store
+        known = {"operator": self.read_store, "provider": provider}
+        return {party: known[party] or store for party, store in self.books().items()}
 
     def audit_files(self) -> dict[str, Path]:
         """Returns where the audit file of each book is, by party: roundbook.audit.db of roundbook.db."""
@@ -213,20 +232,94 @@ class Settings(_Block, frozen=True, kw_only=True):
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Returns the settings of a file under its environment. Raises SettingsWrong."""
+    """Returns the settings of a file of one book under its environment. Raises SettingsWrong."""
+    with _naming(str(path)):
+        return settle(_parsed_file(path), environ)
+
+
+def load_books(path: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Settings]:
+    """Returns the settings of each book of a file by its id, in order; without [[book]] by ALONE.
+
+    Raises SettingsWrong.
+    """
+    with _naming(str(path)):
+        document = _parsed_file(path)
+        if "book" in document:
+            return settle_books(document, environ)
+        return {ALONE: settle(document, environ)}
+
+
+def _parsed_file(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsWrong(f"{path}: {error}") from error
+        raise SettingsWrong(str(error)) from error
+
+
+@contextmanager
+def _naming(where: str) -> Iterator[None]:
     try:
-        return settle(document, environ)
+        yield
     except SettingsWrong as wrong:
-        raise SettingsWrong(f"{path}: {wrong}") from wrong
+        raise SettingsWrong(f"{where}: {wrong}") from wrong
 
 
 def settle(document: dict[str, Any], environ: Mapping[str, str]) -> Settings:
     """Returns the settings of a parsed document under its environment. Raises SettingsWrong."""
     _override(document, Settings, "ROUNDBOOK", environ)
+    return _settled(document, environ)
+
+
+def settle_books(document: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Settings]:
+    """Returns the settings of each [[book]] of a parsed document by its id. Raises SettingsWrong."""
+    shared = {key: value for key, value in document.items() if key != "book"}
+    _override(shared, Settings, "ROUNDBOOK", environ)
+    _check_shared(shared)
+    found = {}
+    for id_, block in _by_id(_tables(document, "book")).items():
+        with _naming(f"book {id_}"):
+            whole = _beside(shared, block)
+            _override(whole, Settings, f"ROUNDBOOK_BOOK_{_variable(id_)}", environ)
+            if "store" not in whole:
+                raise SettingsWrong("store: each book needs a store of its own")
+            found[id_] = _settled(whole, environ)
+    _check_apart(found)
+    return found
+
+
+def _by_id(blocks: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Returns what stands in each block beside its id, by that."""
+    found: dict[str, dict[str, Any]] = {}
+    known: dict[str, str] = {}
+    for index, block in enumerate(blocks):
+        id_, key = block.get("id"), f"book[{index}].id"
+        if not (isinstance(id_, str) and _BOOK_ID.fullmatch(id_)):
+            raise SettingsWrong(f"{key}: must be letters, digits, - and _, at most 64")
+        other = known.setdefault(_variable(id_), id_)
+        if id_ in found:
+            raise SettingsWrong(f"{key}: {id_!r} is given twice")
+        if other != id_:
+            raise SettingsWrong(f"{key}: {id_!r} and {other!r} are one name in the environment")
+        found[id_] = {name: value for name, value in block.items() if name != "id"}
+    if not found:
+        raise SettingsWrong("book: expected one [[book]] or more")
+    return found
+
+
+_BOOK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def _beside(shared: Mapping[str, Any], block: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a book's block, and where that says nothing, in a table too, what stands outside."""
+    whole = {**shared, **block}
+    for key, value in shared.items():
+        own = block.get(key, {})
+        if isinstance(value, dict) and isinstance(own, dict):
+            whole[key] = {**value, **own}
+    return whole
+
+
+def _settled(document: dict[str, Any], environ: Mapping[str, str]) -> Settings:
     resolved = _resolve(document, "", environ)
     for currency, scale in resolved.get("currencies", {}).items():
         _check(scale, Scale, f"currencies.{currency}")
@@ -234,6 +327,7 @@ def settle(document: dict[str, Any], environ: Mapping[str, str]) -> Settings:
         settings = msgspec.convert(resolved, Settings)
     except msgspec.ValidationError as error:
         raise SettingsWrong(_readable(str(error))) from error
+    _check_stores(settings)
     _check_unique(settings)
     _check_operators(settings)
     return settings
@@ -339,6 +433,27 @@ def _readable(message: str) -> str:
     return f"{key}: {what[0].lower()}{what[1:]}"
 
 
+def _check_stores(settings: Settings) -> None:
+    for key, store in {**_stores(settings), **_copies(settings)}.items():
+        try:
+            urlsplit(store)
+        except ValueError:  # its text may quote a password
+            raise SettingsWrong(f"{key}: is no URL") from None
+
+
+def _stores(settings: Settings) -> dict[str, str]:
+    """Returns the books' stores, by key."""
+    keys = {"operator": "store", "provider": "provider_book.store"}
+    return {keys[party]: store for party, store in settings.books().items()}
+
+
+def _copies(settings: Settings) -> dict[str, str]:
+    """Returns the copies to read from, by key."""
+    keys = {"operator": "read_store", "provider": "provider_book.read_store"}
+    own = settings.books()
+    return {keys[party]: copy for party, copy in settings.copies().items() if copy != own[party]}
+
+
 def _check_unique(settings: Settings) -> None:
     seen: set[str] = set()
     for index, provider in enumerate(settings.provider):
@@ -355,7 +470,9 @@ def _check_unique(settings: Settings) -> None:
 def _check_operators(settings: Settings) -> None:
     if settings.operator and settings.provider_book is None:
         raise SettingsWrong("provider_book: an [[operator]] needs the provider's book")
-    if settings.provider_book and _file(settings.provider_book.store) == _file(settings.store):
+    if settings.provider_book and _identity(settings.provider_book.store) == _identity(
+        settings.store
+    ):
         raise SettingsWrong("provider_book.store: each book needs a store of its own")
     if len(set(settings.audit_files().values())) < len(settings.books()):
         raise SettingsWrong("audit.folder: both books' audit files would be the same one")
@@ -368,6 +485,47 @@ def _check_operators(settings: Settings) -> None:
         if operator.hash != "off" and operator.secret is None:
             raise SettingsWrong(f'{where}.secret: is needed, or hash = "off"')
         _check_url(operator.wallet_url, f"{where}.wallet_url")
+
+
+def _check_shared(shared: Mapping[str, Any]) -> None:
+    for key in OWN:
+        if key in shared:
+            raise SettingsWrong(
+                f"{key}: each [[book]] has its own, none stands outside of them,"
+                f" here or as ROUNDBOOK_{key.upper()}* in the environment"
+            )
+
+
+def _check_apart(books: Mapping[str, Settings]) -> None:
+    """No two books may share what is one's own: a request must reach the book it is meant for alone."""
+    seen: dict[tuple[str, Hashable], tuple[str, str]] = {}
+    for id_, settings in books.items():
+        for kind, key, value in _own(settings):
+            other, its = seen.setdefault((kind, value), (id_, key))
+            if other != id_:
+                raise SettingsWrong(f"book {id_}: {key}: is book {other}'s {its} too")
+
+
+def _own(settings: Settings) -> Iterator[tuple[str, str, Hashable]]:
+    """Yields what kind of thing may be at one book only, its key, and what it is."""
+    yield "port", "server.port", settings.server.port
+    for key, store in {**_stores(settings), **_copies(settings)}.items():
+        yield "store", key, _identity(store)
+    for file in settings.audit_files().values():
+        yield "audit file", f"audit.folder with {file.name}", os.path.realpath(file)
+    if settings.seals and settings.seals.folder:
+        yield "seals", "seals.folder", os.path.realpath(settings.seals.folder)
+    for role, token in settings.tokens().items():
+        yield "token", f"{role}.token", token
+    if settings.provider_book:
+        yield "token", "provider_book.token", settings.provider_book.token
+    for index, provider in enumerate(settings.provider):
+        for token in provider.tokens:
+            yield "pair", f"provider[{index}].token with its member", (provider.member, token)
+    for index, operator in enumerate(settings.operator):
+        for token in operator.tokens:
+            pair = (operator.secure_login, token)
+            yield "pair", f"operator[{index}].token with its secure_login", pair
 
 
 def _check_url(url: str, key: str) -> None:
@@ -384,6 +542,21 @@ def _check_url(url: str, key: str) -> None:
 
 _PLAIN_URL = re.compile(r"[!-~]+")
 
+SCHEMA = "roundbook"
+"""Where the URL of a database names none."""
+
+
+def _identity(store: str) -> str:
+    """Returns what a store's URL names, whatever way it is written: a file, or a schema in a database."""
+    if not store.startswith("postgres"):
+        return _file(store)
+    parts = urlsplit(store)
+    given = dict(parse_qsl(parts.query))
+    host = parts.netloc.rpartition("@")[2] or given.get("host", "")
+    port = "" if re.search(r":\d+$", host) else f":{given.get('port', 5432)}"
+    database = unquote(parts.path).strip("/") or given.get("dbname", "")
+    return f"{host.lower()}{port}/{database}/{given.get('schema', SCHEMA)}"
+
 
 def _file(store: str) -> str:
     """Returns the file a store's URL names, whatever way it is written."""
@@ -393,6 +566,6 @@ def _file(store: str) -> str:
 def _place(store: str, party: str) -> Path:
     """Returns the file of a book; of one in a database, a file where we are, named as schema and party."""
     if store.startswith("postgres"):
-        schema = dict(parse_qsl(urlsplit(store).query)).get("schema", "roundbook")
+        schema = dict(parse_qsl(urlsplit(store).query)).get("schema", SCHEMA)
         return Path.cwd() / f"{schema}-{party}.db"
     return Path(_file(store))

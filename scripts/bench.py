@@ -17,7 +17,9 @@ import msgspec
 from rich.console import Console
 
 from scripts import bench_report
+from scripts.bench_books import books
 from scripts.bench_deliveries import deliveries
+from scripts.bench_postgres import postgres
 from scripts.bench_server import answer_of, no_op, service
 from scripts.bench_verify import bench_verify
 
@@ -161,6 +163,8 @@ def _in_process(plan: Plan, say: Say) -> dict[str, Any]:
 
 
 bench.add_command(deliveries)
+bench.add_command(books)
+bench.add_command(postgres)
 bench.add_command(bench_verify)
 
 if __name__ == "__main__":

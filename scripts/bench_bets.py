@@ -21,7 +21,7 @@ T = TypeVar("T")
 def bets() -> Iterator[dict[str, str]]:
     """Yields the bodies of bets without end; no process yields another's references or rounds."""
     process = f"{int(time.time()):08x}{secrets.token_hex(5)}"
-    first_round = time.time_ns() // 10_000
+    first_round = (100_000 + secrets.randbelow(900_000)) * 10**9
     for number in count():
         yield {
             "providerId": PROVIDER,

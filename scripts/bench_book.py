@@ -1,9 +1,11 @@
 """The book without HTTP, then SQLite without the book, on the rows it stored; prints JSON.
 
-Commands and rows are made before the clock starts. Example: python -m scripts.bench_book FOLDER SECONDS
+Commands and rows are made before the clock starts. Example: python -m scripts.bench_book FOLDER SECONDS.
+With a PostgreSQL server's URL behind it, the book alone, there.
 """
 
 import json
+import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,9 +32,9 @@ Row = tuple[Any, ...]
 
 
 @contextmanager
-def funded_book(file: Path) -> Iterator[Book]:
-    """Yields a book on a new file, its players funded."""
-    with closing(Book(open_store(f"sqlite:///{file}", IN_TRANSACTION))) as book:
+def funded_book(url: str) -> Iterator[Book]:
+    """Yields a book on a new store, its players funded."""
+    with closing(Book(open_store(url, IN_TRANSACTION))) as book:
 
         def fund(user: str) -> None:
             cash = read_text(OPENING_CASH)
@@ -65,11 +67,11 @@ def command(bet: dict[str, str]) -> PlaceBet:
     )
 
 
-def submitted(folder: Path, *, threads: int, seconds: float) -> float:
-    """Returns bets a second through `Book.submit`; its file stays in the folder."""
+def submitted(url: str, *, threads: int, seconds: float) -> float:
+    """Returns bets a second through `Book.submit`; what it stored stays."""
     most = int(seconds * MOST_BETS_A_SECOND)
     commands = [command(bet) for bet in islice(bets(), most)]
-    with funded_book(folder / f"book-{threads}.db") as book:
+    with funded_book(url) as book:
         return rate(book.submit, commands, threads=threads, seconds=seconds)
 
 
@@ -107,8 +109,16 @@ def stored(file: Path) -> list[Row]:
 
 def main() -> None:
     """Measures with more and more threads, then the rows alone."""
-    folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
-    book = {n: submitted(folder, threads=n, seconds=seconds) for n in THREADS}
+    folder, seconds, *server = Path(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:]
+    schema = f"bench_{secrets.token_hex(4)}"
+    urls = {
+        n: f"{server[0]}?schema={schema}_{n}" if server else f"sqlite:///{folder}/book-{n}.db"
+        for n in THREADS
+    }
+    book = {n: submitted(url, threads=n, seconds=seconds) for n, url in urls.items()}
+    if server:
+        print(json.dumps({"book_submit": book}))  # noqa: T201  (a process reads it)
+        return
     rows = stored(folder / f"book-{THREADS[-1]}.db")
     raw = {n: inserted(folder, rows, at_once=n, seconds=seconds) for n in (1, ROWS_A_COMMIT)}
     print(json.dumps({"book_submit": book, "raw_sqlite": raw}))  # noqa: T201  (a process reads it)

@@ -26,15 +26,18 @@ START_S, STOP_S = 30, 10
 
 
 @contextmanager
-def service(*, folder: Path, log_requests: bool = False) -> Iterator[int]:
-    """Runs `roundbook serve` on a new store with funded players; yields its port."""
+def service(
+    *, folder: Path, log_requests: bool = False, store: str | None = None, funded: bool = False
+) -> Iterator[int]:
+    """Runs `roundbook serve`, on a new file where no store is named, with funded players; yields its port."""
     with TemporaryDirectory(prefix="roundbook-bench-", dir=folder) as made:
         port, config = _free_port(), Path(made, "roundbook.toml")
-        config.write_text(_config(made, log_requests=log_requests))
+        at = store or f"sqlite:///{made}/book.db"
+        config.write_text(_config(at, folder=made, log_requests=log_requests))
         arguments = (*SERVE, "--config", str(config), "--port", str(port))
         with _running(arguments, port=port, folder=Path(made)):
             with ThreadPoolExecutor(16) as pool:
-                list(pool.map(partial(_fund, port), PLAYERS))
+                list(pool.map(partial(_fund, port), () if funded else PLAYERS))
             yield port
 
 
@@ -148,9 +151,10 @@ def _free_port() -> int:
         return port
 
 
-def _config(folder: str, *, log_requests: bool) -> str:
-    return f"""store = "sqlite:///{folder}/book.db"
+def _config(store: str, *, folder: str, log_requests: bool) -> str:
+    return f"""store = "{store}"
 admin.token = "{TOKEN}"
+audit.folder = "{folder}"
 [server]
 log_requests = {str(log_requests).lower()}
 [[provider]]

@@ -5,10 +5,12 @@ aggregate is still at hand: nothing is loaded. Example: python -m scripts.bench_
 """
 
 import json
+import secrets
 import sys
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pysqlite3
@@ -79,9 +81,24 @@ def play(application: Application[UUID], pair: tuple[Bet, Bet]) -> None:
         application.save(round_)
 
 
-def saved(folder: Path, *, threads: int, seconds: float) -> float:
+def on_server(url: str, threads: int) -> Application[UUID]:
+    """Returns a stock application on a PostgreSQL server, a table a number of threads."""
+    where = urlsplit(url)
+    environment = {
+        "PERSISTENCE_MODULE": "eventsourcing.postgres",
+        "POSTGRES_DBNAME": where.path.strip("/"),
+        "POSTGRES_HOST": str(where.hostname),
+        "POSTGRES_PORT": str(where.port),
+        "POSTGRES_USER": str(where.username),
+        "POSTGRES_PASSWORD": where.password or "none",
+        "POSTGRES_POOL_SIZE": str(threads),
+        "APPLICATION_NAME": f"stock{threads}x{secrets.token_hex(4)}",
+    }
+    return Application(env=environment)
+
+
+def saved(application: Application[UUID], *, threads: int, seconds: float) -> float:
     """Returns bets a second, each decided by its round's aggregate and saved."""
-    application = open_application(folder / f"stock-{threads}.db")
     both = islice(bets(), int(seconds * MOST_BETS_A_SECOND) // 2 * 2)
     rounds = list(zip(both, both, strict=True))
     found = rate(lambda pair: play(application, pair), rounds, threads=threads, seconds=seconds)
@@ -90,6 +107,14 @@ def saved(folder: Path, *, threads: int, seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
-    rates = {n: saved(folder, threads=n, seconds=seconds) for n in THREADS}
+    folder, seconds, *server = Path(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:]
+
+    def opened(threads: int) -> Application[UUID]:
+        return (
+            on_server(server[0], threads)
+            if server
+            else open_application(folder / f"stock-{threads}.db")
+        )
+
+    rates = {n: saved(opened(n), threads=n, seconds=seconds) for n in THREADS}
     print(json.dumps({"stock_save": rates}))  # noqa: T201  (another process reads it)

@@ -11,6 +11,7 @@ from scripts.as_of import balance, history, replay, round_
 from scripts.audit_file import audit_file
 from scripts.audit_serve import audit_serve
 from scripts.bench import bench
+from scripts.books import books
 from scripts.copy_book import copy
 from scripts.deliveries import deliveries
 from scripts.demo import demo
@@ -37,7 +38,7 @@ def roundbook() -> None:
 
 
 for verb in (
-    *(demo, serve, worker, deliveries, incomplete, sweep, reconcile),
+    *(demo, serve, books, worker, deliveries, incomplete, sweep, reconcile),
     *(keys, seal, verify, prove, check_proof, rebuild, copy, bench),
     *(audit_file, audit_serve, balance, round_, history, replay, report),
 ):

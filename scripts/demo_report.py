@@ -21,7 +21,7 @@ MARGIN = 14
 _PROOFS = (
     "reconcile operator/book.db provider/book.db",
     "rebuild --check --config operator/roundbook.toml",
-    "rebuild --check --config provider/roundbook.toml --book provider",
+    "rebuild --check --config provider/roundbook.toml --party provider",
     "deliveries --config provider/roundbook.toml",
 )
 

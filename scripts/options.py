@@ -2,14 +2,15 @@
 
 import os
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from msgspec.structs import replace
 
-from api.settings import Settings, SettingsWrong, load, settle
+from api.settings import ALONE, Settings, SettingsWrong, load_books, settle
 from ledger.moments import text
 from ledger.provider.book import Book
 from ledger.store import open_store
@@ -18,12 +19,36 @@ from projections.provider import IN_TRANSACTION
 KEY_BYTES = 32
 DEFAULT_FILE = Path("roundbook.toml")
 
-config = click.option(
+_BOOK = f"{__name__}.book"
+"""Under what a command's context keeps the id that --book names: verbs hand on the file alone."""
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+def _keep_id(context: click.Context, _: click.Parameter, id_: str | None) -> None:
+    context.meta[_BOOK] = id_
+
+
+_config = click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="ROUNDBOOK_CONFIG",
     help="The configuration file [default: roundbook.toml, where there is one].",
 )
+_id = click.option(
+    "--book",
+    metavar="ID",
+    expose_value=False,
+    callback=_keep_id,
+    help="Which [[book]], where the configuration has several.",
+)
+
+
+def config(verb: Verb) -> Verb:
+    """Adds --config, and --book."""
+    return _config(_id(verb))
+
+
 store = click.option("--store", help="Instead of the configured store: sqlite:///FILE.")
 
 
@@ -65,15 +90,40 @@ def provider_book(file: Path | None) -> tuple[Settings, Book]:
     return found, Book(store, found.provider_house())
 
 
-def settings(file: Path | None, **overrides: Any) -> tuple[Settings, bool]:
-    """Returns the settings, and whether they are the demo's: there is no file. Raises SettingsWrong."""
+def named_book() -> str | None:
+    """Returns the id that --book names."""
+    context = click.get_current_context(silent=True)
+    return context.meta.get(_BOOK) if context else None
+
+
+def books(file: Path | None) -> tuple[dict[str, Settings], bool]:
+    """Returns the settings by book, of all or of the one that --book names, and whether they are the demo's.
+
+    A file without [[book]], and the demo, have one book, ALONE. Raises SettingsWrong.
+    """
     file = file or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
-    found = load(file) if file else settle(_demo(), os.environ)
+    found = load_books(file) if file else {ALONE: settle(_demo(), os.environ)}
+    id_ = named_book()
+    if id_ is None:
+        return found, not file
+    if ALONE in found:
+        raise SettingsWrong(f"--book: there is no [[book]] in {file or 'the demo'}")
+    if id_ not in found:
+        raise SettingsWrong(f"--book: there is no {id_}, but {', '.join(found)}")
+    return {id_: found[id_]}, not file
+
+
+def settings(file: Path | None, **overrides: Any) -> tuple[Settings, bool]:
+    """Returns a book's settings, and whether they are the demo's. Raises SettingsWrong."""
+    all_, demo = books(file)
+    if len(all_) > 1:
+        raise SettingsWrong(f"--book: which one of {', '.join(all_)}?")
+    (found,) = all_.values()
     given = {key: value for key, value in overrides.items() if value is not None}
     if "store" in given:
         found = replace(found, store=given.pop("store"))
     found = replace(found, server=replace(found.server, **given))
-    return (found, False) if file else (_calling_itself(found), True)
+    return (_calling_itself(found), True) if demo else (found, False)
 
 
 def _calling_itself(demo: Settings) -> Settings:

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import LiteralString, TypeVar
+
+import psycopg
 
 USER = "postgres"
 NONE_FOUND = (
@@ -59,9 +61,24 @@ class Server:
 
     def make(self) -> None:
         """Makes an empty server in the folder."""
+        self.own_folder()
+        self.run("initdb", "-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "-N")
+
+    def own_folder(self) -> None:
+        """Gives the folder to whom the server runs as."""
         if self._user:
             shutil.chown(self.folder, self._user)
-        self.run("initdb", "-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "-N")
+
+    def follow(self, primary: "Server") -> None:
+        """Copies another server into the folder, to stay its copy: it can only be read."""
+        self.own_folder()
+        source = ("-h", "127.0.0.1", "-p", str(primary.port), "-U", USER)
+        self.run("pg_basebackup", *source, "-R", "-X", "stream", "-c", "fast")
+
+    def tell(self, statement: LiteralString) -> None:
+        """Runs one statement as the server's owner."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)
 
     def start(self) -> None:
         """Starts it, and returns once it answers."""

@@ -23,7 +23,7 @@ from scripts.tables import show
 @options.config
 @options.store
 @click.option(
-    "--book",
+    "--party",
     type=click.Choice(["operator", "provider"]),
     default="operator",
     show_default=True,
@@ -32,13 +32,13 @@ from scripts.tables import show
 @click.option("--check", is_flag=True, help="Change nothing; exit 1 where table and events differ.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def rebuild(
-    config: Path | None, store: str | None, book: str, *, check: bool, as_json: bool
+    config: Path | None, store: str | None, party: str, *, check: bool, as_json: bool
 ) -> None:
     """Derive a book's tables again from its events.
 
     Example: roundbook rebuild --check --store sqlite:///roundbook.db
     """
-    mapper, opened = _opened(config, store, book)
+    mapper, opened = _opened(config, store, party)
     head = opened.head()
     if not check:
         rows = rebuild_tables(opened, mapper)
@@ -52,9 +52,9 @@ def rebuild(
     sys.exit(1 if found else 0)
 
 
-def _opened(config: Path | None, store: str | None, book: str) -> tuple[Mapper, Store]:
+def _opened(config: Path | None, store: str | None, party: str) -> tuple[Mapper, Store]:
     settings, _ = options.settings(config)
-    if book == "operator":
+    if party == "operator":
         return OPERATOR, open_store(store or settings.store, OPERATOR_TABLES, create=False)
     if store is None and settings.provider_book is None:
         raise SettingsWrong("provider_book: there is none in the configuration")

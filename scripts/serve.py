@@ -1,11 +1,21 @@
-"""`roundbook serve`: the service, one process, over HTTP."""
+"""`roundbook serve`: the service over HTTP; of several books each in a process of its own.
+
+Who serves several does nothing else: what a book does, costs, or dies of is its own process's.
+"""
 
 import gc
+import multiprocessing
+import os
 import signal
 import socket
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +25,25 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from api import close, create_app, start
+from api.http import log_defect
 from api.loop import Service
-from api.settings import Settings, SettingsWrong
+from api.settings import ALONE, Settings, SettingsWrong
 from ledger.moments import utc_now
 from ledger.money import read_text
 from ledger.operator.book import Book
 from ledger.operator.commands import Deposit, OpenWallet
-from ledger.store import told
+from ledger.store import StoreUnfit, told
 from scripts import options
 from scripts.keeper import keeping, tasks
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STOP_S = 20
 """What the worker gets to end in, before it is killed: a killed one loses nothing either."""
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0
+STEADY_S = 60
+"""Whose process stood so long is begun again as soon as one that never fell."""
 
 DEMO_PLAYER, DEMO_CURRENCY, DEMO_CASH = "123456", "USD", "99899.99"
 
@@ -41,28 +57,40 @@ def serve(config: Path | None, host: str | None, port: int | None, store: str | 
     """Start the service.
 
     Without a configuration file it is a demo: loopback only, random tokens, player 123456 funded.
+    Of a configuration with several books each is served by a process of its own, on its own port,
+    which is begun again where it dies; --book serves one of them alone.
 
     Example: roundbook serve --config roundbook.toml --port 8080
     """
+    books, _ = options.books(config)
+    if ALONE not in books and options.named_book() is None:
+        for option, value in {"--host": host, "--port": port, "--store": store}.items():
+            if value is not None:
+                raise SettingsWrong(
+                    f"{option}: is for one book; --book names it: {', '.join(books)}"
+                )
+        serve_each(books)
+        return
     settings, demo = options.settings(config, host=host, port=port, store=store)
     if demo and settings.server.host not in LOOPBACK:
         raise SettingsWrong(
             "server.host: the demo listens on loopback only; write a roundbook.toml"
         )
-    provider = (
-        {"provider_book.store": settings.provider_book.store} if settings.provider_book else {}
-    )
-    for key, store in {"store": settings.store, **provider}.items():
-        if store.startswith("memory:"):
-            raise SettingsWrong(f"{key}: a service needs a store that outlives it: sqlite:///FILE")
-    check_free(settings.server.host, settings.server.port)
     _prepare(settings, demo=demo)
     click.echo(_welcome(settings, demo=demo))
     run(settings)
 
 
-def run(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> None:
-    """Serves until it is told to stop; `now` is the clock that both books go by."""
+def run(
+    settings: Settings,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    parents: Sequence[Connection] = (),
+) -> None:
+    """Serves until it is told to stop; `now` is the clock that both books go by.
+
+    `parents`: what can be read once a process has ended that this one is not to outlive.
+    """
     server = Server(
         "api:create_app",
         address=settings.server.host,
@@ -75,19 +103,43 @@ def run(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> None:
         log_level=LogLevels.error,
     )
     with keeping(tasks(settings), every_s=settings.audit.every_s):
-        server.serve(target_loader=partial(_load, settings, now))
+        server.serve(target_loader=partial(_load, settings, now, parents))
 
 
-def _load(settings: Settings, now: Callable[[], datetime], *_: Any, **__: Any) -> Any:
+def _load(
+    settings: Settings,
+    now: Callable[[], datetime],
+    parents: Sequence[Connection],
+    *_: Any,
+    **__: Any,
+) -> Any:
     # the fork has the parent's handlers, which would swallow a signal until granian sets its own
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPS:
         signal.signal(number, signal.SIG_DFL)
+    _end_with(parents)
     app = create_app(settings, now=now)
     start(app)
     gc.collect()
     gc.freeze()  # what lives as long as the process is not looked through again, 50 ms each time
     remote = any(store.startswith("postgres") for store in settings.books().values())
     return Service(app.wsgi_app, partial(close, app), app.extensions["turns"], remote=remote)
+
+
+def _end_with(parents: Sequence[Connection]) -> None:
+    """Ends this process after its parent, or another, has ended: it would hold a port that is begun anew.
+
+    Watched here, in the last process that is forked, because a thread must not be there before a fork.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent
+
+    def follow() -> None:
+        wait([parent.sentinel, *parents])
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(STOP_S)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=follow, name="parents", daemon=True).start()
 
 
 def check_free(host: str, port: int) -> None:
@@ -103,8 +155,15 @@ def check_free(host: str, port: int) -> None:
             ) from None
 
 
-def _prepare(settings: Settings, *, demo: bool) -> None:
+def _prepare(settings: Settings, *, demo: bool = False) -> None:
     """Makes the service once, so that what is wrong is said before it starts; funds the demo."""
+    provider = (
+        {"provider_book.store": settings.provider_book.store} if settings.provider_book else {}
+    )
+    for key, store in {"store": settings.store, **provider}.items():
+        if store.startswith("memory:"):
+            raise SettingsWrong(f"{key}: a service needs a store that outlives it: sqlite:///FILE")
+    check_free(settings.server.host, settings.server.port)
     app = create_app(settings)
     try:
         if demo:
@@ -125,7 +184,7 @@ def _fund(book: Book) -> None:
     )
 
 
-def _welcome(settings: Settings, *, demo: bool) -> str:
+def _welcome(settings: Settings, *, demo: bool = False) -> str:
     url = f"http://{settings.server.host}:{settings.server.port}"
     books = [settings.store, *([settings.provider_book.store] if settings.provider_book else [])]
     lines = [
@@ -167,3 +226,131 @@ def _bet(provider: str) -> str:
         '"timestamp":"1700000000000","roundDetails":"spin",'
         '"uuid":"4a5d375ac1311b04fba2ea66d067b8e4"}'
     )
+
+
+# several books
+
+
+class BookEnded(Exception):
+    """A book's process has ended by itself; the text says how, and what happens now."""
+
+
+def serve_each(books: Mapping[str, Settings]) -> None:
+    """Serves books until told to stop, each in a process of its own that is begun again where it ends.
+
+    Raises SettingsWrong, StoreUnfit, where one of them cannot be served, before any is.
+    """
+    for id_, settings in books.items():
+        with _naming(id_):
+            _prepare(settings)
+    for id_, settings in books.items():
+        click.echo(f"{id_}: {_welcome(settings)}")
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    told = _told_to_stop()
+    served = [
+        _Served(id_, partial(_serve, id_, settings, ours, theirs))
+        for id_, settings in books.items()
+    ]
+    try:
+        while not _waited(served, told):
+            pass
+    finally:
+        _stop(served)
+
+
+@contextmanager
+def _naming(id_: str) -> Iterator[None]:
+    try:
+        yield
+    except (SettingsWrong, StoreUnfit) as unfit:
+        raise type(unfit)(f"book {id_}: {unfit}") from unfit
+
+
+def _told_to_stop() -> int:
+    """Returns what can be read once this process is told to stop; it does not end by that any more."""
+    told, teller = os.pipe()
+    os.set_blocking(teller, False)
+    signal.set_wakeup_fd(teller)
+    for number in STOPS:
+        signal.signal(number, lambda *_: None)
+    return told
+
+
+def _serve(id_: str, settings: Settings, parent: Connection, own_end: Connection) -> None:
+    """Serves one book, in its own process."""
+    own_end.close()  # with it open here too, nobody would see that the parent has ended
+    signal.set_wakeup_fd(-1)
+    for number in STOPS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    try:
+        with _naming(id_):
+            _prepare(settings)
+            run(settings, parents=[parent])
+    except (SettingsWrong, StoreUnfit) as unfit:
+        raise SystemExit(f"roundbook: {unfit}") from None
+
+
+class _Served:
+    """A book that is served: its process, or when there is to be one again."""
+
+    def __init__(self, id_: str, serve: Callable[[], None]) -> None:
+        self._id, self._serve = id_, serve
+        self._pause_s, self._begun = FIRST_PAUSE_S, 0.0
+        self.process: ForkProcess | None = None
+        self.due = 0.0
+
+    def begin(self) -> None:
+        """Begins its process."""
+        self._begun = time.monotonic()
+        self.process = multiprocessing.get_context("fork").Process(
+            target=self._serve, name=self._id
+        )
+        # what is told between the fork and the child's own handlers would be lost to it
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+    def ended(self) -> None:
+        """Says in the log that it has, and when it is begun again: later, the more often it ended."""
+        assert self.process
+        self.process.join()
+        now, how = time.monotonic(), _how(self.process.exitcode or 0)
+        if now - self._begun > STEADY_S:
+            self._pause_s = FIRST_PAUSE_S
+        said = f"book {self._id} ended {how}, and is begun again in {self._pause_s:g} s"
+        log_defect(BookEnded(said))
+        self.process, self.due = None, now + self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+
+def _how(status: int) -> str:
+    return f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
+
+
+def _waited(served: Sequence[_Served], told: int) -> bool:
+    """Begins what is due, waits until something happens, and returns whether that is the end of all."""
+    for book in served:
+        if not book.process and book.due <= time.monotonic():
+            book.begin()
+    # one is ready once the book's last process has ended: they all have what its first was given
+    running = {book.process.sentinel: book for book in served if book.process}
+    pauses = [book.due - time.monotonic() for book in served if not book.process]
+    ready = wait([told, *running], max(0.0, min(pauses)) if pauses else None)
+    for sentinel in running.keys() & set(ready):
+        running[sentinel].ended()
+    return told in ready
+
+
+def _stop(served: Sequence[_Served]) -> None:
+    """Ends all processes; who takes too long is killed."""
+    processes = [book.process for book in served if book.process]
+    for process in processes:
+        process.terminate()
+    end = time.monotonic() + STOP_S + 5
+    for process in processes:
+        if not wait([process.sentinel], max(0.0, end - time.monotonic())):
+            process.kill()
+        process.join()

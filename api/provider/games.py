@@ -6,7 +6,7 @@ from typing import Any
 from apiflask import APIBlueprint, HTTPTokenAuth
 from flask import Response, request
 
-from api.admin import At, check_path, feed, private
+from api.admin import At, check_path, feed, private, read_by
 from api.audit import travel
 from api.audit.shelf import Shelf
 from api.fields import check_id
@@ -18,6 +18,7 @@ from ledger.provider.commands import CancelRound, EndRound, PlaceBet, ReportResu
 from ledger.provider.delivery import Delivery
 from ledger.provider.round import Bet, Result, Round
 from ledger.refusals import FieldMissing
+from ledger.store import Store
 
 ANSWERED_WITHIN_S = 8.0
 """What the wallet gets to answer, before the game is told 202: ask again with the same reference."""
@@ -25,8 +26,12 @@ ANSWERED_WITHIN_S = 8.0
 MOST_DELIVERIES = 1000
 
 
-def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf) -> APIBlueprint:
-    """Returns the paths of the games, and of the back office of the provider's book."""
+def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = None) -> APIBlueprint:
+    """Returns the paths of the games, and of the back office of the provider's book.
+
+    The events come from `copy`, where one is given.
+    """
+    read = copy or desk.book.store
     blueprint = APIBlueprint("games", __name__, tag="games", url_prefix="/api/provider")
     blueprint.before_request(check_path)
     blueprint.after_request(private)
@@ -148,7 +153,8 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf) -> APIBlueprint:
         desk.wake(operator)
         return json_response(_round(desk, outcome.round))
 
-    feed(blueprint, desk.book.store, may_read, partial(travel.history, shelf, "provider"))
+    fed = read_by(blueprint, auth, read)
+    feed(blueprint, read, fed, partial(travel.history, shelf, "provider"))
     return blueprint
 
 

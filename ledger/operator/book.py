@@ -45,7 +45,32 @@ class Outcome(msgspec.Struct, frozen=True):
     """False where the reference was known: nothing was recorded again."""
 
 
-class Book:
+class Reading:
+    """What may be asked of an operator's book; its store may be a copy, which is a moment behind."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def wallet(self, user: str, currency: str) -> Wallet:
+        """Returns a wallet as it is now. Raises PlayerNotFound, WrongCurrency."""
+        row = self.store.row("wallets", (user, currency))
+        if row is None:
+            raise _no_wallet(currency, known=bool(self.wallets(user)))
+        return Wallet(user, currency, *row)
+
+    def wallets(self, user: str) -> list[Wallet]:
+        """Returns a player's wallets, sorted by currency."""
+        return [Wallet(*row) for row in self.store.rows("wallets", (user,))]
+
+    def round(self, provider: str, round_id: str, *, at: int | None = None) -> Round | None:
+        """Returns a round as it is now, or as of its `at`-th event; None where it has none."""
+        state = Round()
+        for topic, body in self.store.stream(name("round", provider, round_id), upto=at):
+            state = round.evolve(state, MAPPER.decode(topic, body))
+        return state if state.version else None
+
+
+class Book(Reading):
     """One operator's book on one store; safe to call from many threads."""
 
     def __init__(
@@ -102,24 +127,6 @@ class Book:
         self.store.close()
 
     # questions
-
-    def wallet(self, user: str, currency: str) -> Wallet:
-        """Returns a wallet as it is now. Raises PlayerNotFound, WrongCurrency."""
-        row = self.store.row("wallets", (user, currency))
-        if row is None:
-            raise _no_wallet(currency, known=bool(self.wallets(user)))
-        return Wallet(user, currency, *row)
-
-    def wallets(self, user: str) -> list[Wallet]:
-        """Returns a player's wallets, sorted by currency."""
-        return [Wallet(*row) for row in self.store.rows("wallets", (user,))]
-
-    def round(self, provider: str, round_id: str, *, at: int | None = None) -> Round | None:
-        """Returns a round as it is now, or as of its `at`-th event; None where it has none."""
-        state = Round()
-        for topic, body in self.store.stream(name("round", provider, round_id), upto=at):
-            state = round.evolve(state, MAPPER.decode(topic, body))
-        return state if state.version else None
 
     def check(self, provider: str, user: str, currency: str, session: str) -> None:
         """Raises what a bet of this player in this session would be refused with."""

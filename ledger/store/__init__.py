@@ -70,6 +70,10 @@ class Store(ApplicationRecorder):
         """Returns who else holds what is committed: "none", "asynchronous", "synchronous" or "waiting" for them."""
         return "none"
 
+    def size(self) -> int:
+        """Returns the bytes it takes on a disk."""
+        return 0
+
     @property
     @abstractmethod
     def projections(self) -> Sequence[Projection]:

@@ -32,6 +32,7 @@ from ledger.store.sql_postgres import (
     NOTHING_WRITTEN,
     SCAN,
     SEALED,
+    SIZE,
     STREAMS,
     TABLES,
     appending,
@@ -302,6 +303,10 @@ class PostgresStore(SqlStore):
     def _by_key(self, table: str, rows: psycopg.Cursor[Any]) -> dict[Key, Row]:
         width = len(self._tables[table].key)
         return {row[:width]: row[width:] for row in rows.fetchall()}
+
+    def size(self) -> int:
+        found: int = self._read(SIZE)[0][0]
+        return found
 
     def copies(self) -> str:
         standbys, synchronous, asked = self._read(COPIES)[0]

@@ -48,6 +48,10 @@ NOTHING_WRITTEN = (
 )
 """Makes a commit that writes nothing wait for the copies too: what was read is answered, so it must not get lost."""
 
+SIZE = (
+    "select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint"
+    " from pg_class where relkind = 'r' and relnamespace = current_schema()::regnamespace"
+)
 COPIES = (
     "select count(*), count(*) filter (where sync_state in ('sync', 'quorum')),"
     " current_setting('synchronous_standby_names') <> '' from pg_stat_replication"

@@ -6,6 +6,7 @@ Several processes may share the file: the write lock is taken before anything is
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -201,6 +202,10 @@ class SQLiteStore(SqlStore):
 
     def _translated(self) -> "_Translated":
         return _Translated()
+
+    def size(self) -> int:
+        parts = (Path(self._path), Path(f"{self._path}-wal"))
+        return sum(part.stat().st_size for part in parts if part.exists())
 
     def scan(self, table: str, *, after: int | None = None) -> Iterator[Row]:
         """Reads rows as they lie there, at whatever position, as they are asked for."""

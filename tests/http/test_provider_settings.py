@@ -25,6 +25,7 @@ store = "sqlite:///theirs.db"
 token = "env:GAMES"
 worker = true
 sweep_every_s = 30
+read_store = "sqlite:///provider-copy.db"
 sweep_cap = 50
 
 [[operator]]

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from api import create_app
+from api import close, create_app
 from api.settings import Settings, settle
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +110,7 @@ class Service:
         return [event["topic"] for event in self.events()]
 
     def close(self) -> None:
-        self.book.close()
+        close(self.app)
 
 
 def pair_of(path: str) -> str:

@@ -1,5 +1,3 @@
-"""What a book keeps in mind between its batches is never what another has changed meanwhile."""
-
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -91,7 +89,6 @@ def test_the_tables_of_a_book_at_work_can_be_rebuilt(book, other) -> None:
 
 
 def test_a_book_that_forgot_nothing_would_not_see_it(tmp_path, monkeypatch) -> None:
-    """The control of those above: what was kept is used though it was made anew."""
     url = f"sqlite:///{tmp_path}/book.db"
     monkeypatch.setattr(SQLiteStore, "untouched", True)
     with (

@@ -1,5 +1,3 @@
-"""Where a book's database has copies, nothing is answered before they hold it."""
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -76,7 +74,6 @@ def test_a_bet_whose_copies_were_not_waited_for_is_an_outcome_unknown(cluster, b
 def test_a_store_that_does_not_listen_for_the_warning_would_answer_it(
     cluster, book, monkeypatch
 ) -> None:
-    """The control of the one before."""
     monkeypatch.setattr(PostgresStore, "_warned", lambda *_: None)
     book.store._connection.close()
     tell(cluster, NOBODY)

@@ -1,5 +1,3 @@
-"""Whoever follows a store by position sees every event once, in order, however many processes write."""
-
 import subprocess
 import sys
 from contextlib import closing

@@ -1,0 +1,65 @@
+"""Reading one's own writes from a copy that is a moment behind: whoever wrote says up to which position."""
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import Response, request
+
+from ledger.reader import MOST_DIGITS
+from ledger.refusals import Malformed
+from ledger.store import Store
+
+WAIT_S = 1.0
+LOOK_AGAIN_S = 0.02
+
+HEADER = "Roundbook-Position"
+"""On the answer to what wrote: so far a copy must be, to show it."""
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class NotYet(Exception):
+    """The copy does not go as far as it was asked to; soon it will."""
+
+
+def fresh(store: Store) -> Callable[[View], View]:
+    """Has a view wait until the store goes as far as `?min_position=` says. Raises NotYet, Malformed."""
+
+    def waiting(view: View) -> View:
+        @wraps(view)
+        def waited(*args: Any, **named: Any) -> Any:
+            asked = request.args.get("min_position")
+            if asked is not None:
+                _wait(store, _position(asked))
+            return view(*args, **named)
+
+        return waited  # type: ignore[return-value]
+
+    return waiting
+
+
+def placed(store: Store) -> Callable[[Response], Response]:
+    """Says on every answer to a write how far the book goes now."""
+
+    def place(response: Response) -> Response:
+        if request.method != "GET" and response.status_code < 300:
+            response.headers[HEADER] = str(store.head().position)
+        return response
+
+    return place
+
+
+def _position(asked: str) -> int:
+    if not (asked.isascii() and asked.isdigit() and len(asked) <= MOST_DIGITS):
+        raise Malformed("must be a position: a whole number", field="min_position")
+    return int(asked)
+
+
+def _wait(store: Store, position: int) -> None:
+    late = time.monotonic() + WAIT_S
+    while (head := store.head().position) < position:
+        if time.monotonic() > late:
+            raise NotYet(f"this copy ends at position {head}, {position} is asked for")
+        time.sleep(LOOK_AGAIN_S)

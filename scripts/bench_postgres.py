@@ -1,0 +1,129 @@
+"""`roundbook bench postgres`: what a bet costs on PostgreSQL, with one process, with two, and with a copy."""
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory, gettempdir
+from typing import Any, LiteralString
+
+import click
+import msgspec
+
+from scripts.bench_report import machine
+from scripts.bench_server import answer_of, no_op, service
+from scripts.private_postgres import NoPostgres, Server, running
+from scripts.tables import show
+
+ROOM = "-c max_connections=200"
+FIGURES = ("requests_per_s", "p50_ms", "p99_ms")
+WAIT_FOR_COPY: LiteralString = "alter system set synchronous_standby_names = 'ANY 1 (*)'"
+WAIT_FOR_NONE: LiteralString = "alter system set synchronous_standby_names = ''"
+
+Load = Callable[[], dict[str, float]]
+
+
+@click.command()
+@click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="Of each.")
+@click.option("--seconds", default=3.0, show_default=True, type=click.FloatRange(0.1))
+@click.option("--connections", default=32, show_default=True, type=click.IntRange(2, 1024))
+@click.option(
+    "--folder",
+    default=gettempdir,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where the servers are made, and removed again [default: the system's temporary one].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def postgres(runs: int, seconds: float, connections: int, folder: Path, *, as_json: bool) -> None:
+    """Measure bets on a PostgreSQL server of its own, and on one that waits for its copy.
+
+    Ways take turns, run by run; each figure is the median of its runs. Takes four minutes.
+
+    Example: roundbook bench postgres --runs 3
+    """
+    try:
+        found = _measured(runs, seconds, connections, folder)
+    except NoPostgres as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(msgspec.json.encode({"machine": machine(folder), **found}))
+        return
+    rows = [(name, *(f"{of[each]:,.2f}" for each in FIGURES)) for name, of in found["http"].items()]
+    title = f"bets over {connections} connections, {runs} runs of {seconds:g} s, medians"
+    show(("over HTTP", "bets/s", "p50 ms", "p99 ms"), rows, title=title)
+    alone = [
+        (name, threads, f"{rate:,.0f}")
+        for name in ("book_submit", "stock_save")
+        for threads, rate in found[name].items()
+    ]
+    show(("without HTTP", "threads", "bets/s"), alone)
+
+
+def _measured(runs: int, seconds: float, connections: int, folder: Path) -> dict[str, Any]:
+    with ExitStack() as stack:
+        made = Path(stack.enter_context(TemporaryDirectory(dir=folder)))
+        server: Server = stack.enter_context(running(ROOM))
+        copied: Server = stack.enter_context(running(ROOM))
+        stack.enter_context(_copy_of(copied))
+        start = partial(_serving, folder=folder, stack=stack)
+        load = partial(_load, connections=connections, seconds=seconds)
+        one, two = start(server, 1), start(server, 2)
+        waits = start(copied, 1)
+        ways: dict[str, Load] = {
+            "one process": partial(load, one),
+            "two processes": partial(load, two),
+            "a copy, not waited for": partial(_told, copied, WAIT_FOR_NONE, partial(load, waits)),
+            "a copy, waited for": partial(_told, copied, WAIT_FOR_COPY, partial(load, waits)),
+            "no-op": partial(load, [stack.enter_context(no_op(1, folder=folder))]),
+        }
+        took = [{name: way() for name, way in ways.items()} for _ in range(runs)]
+        http = {
+            name: {each: median(run[name][each] for run in took) for each in FIGURES}
+            for name in ways
+        }
+        given = (made, seconds, server.url)
+        book = answer_of("scripts.bench_book", *given)
+        return {"http": http, **book, **answer_of("scripts.bench_stock", *given)}
+
+
+def _serving(server: Server, processes: int, *, folder: Path, stack: ExitStack) -> list[int]:
+    """Starts processes on one new book; returns their ports."""
+    store = f"{server.url}?schema=bench_{secrets.token_hex(4)}"
+    return [
+        stack.enter_context(service(folder=folder, store=store, funded=number > 0))
+        for number in range(processes)
+    ]
+
+
+def _load(ports: Sequence[int], *, connections: int, seconds: float) -> dict[str, float]:
+    """Returns the figures of the load, spread over the ports: rates add up, the slowest latency counts."""
+    with ThreadPoolExecutor(len(ports)) as pool:
+        ask = partial(answer_of, "scripts.bench_load")
+        each = connections // len(ports)
+        found = list(pool.map(lambda port: ask(port, each, seconds), ports))
+    rate = sum(of["requests_per_s"] for of in found)
+    return {"requests_per_s": rate, **{f: max(of[f] for of in found) for f in FIGURES[1:]}}
+
+
+@contextmanager
+def _copy_of(primary: Server) -> Iterator[None]:
+    with TemporaryDirectory(prefix="roundbook-copy-") as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        copy = Server(folder, ROOM)
+        copy.follow(primary)
+        copy.start()
+        try:
+            yield
+        finally:
+            copy.stop("immediate")
+
+
+def _told(server: Server, statement: LiteralString, load: Load) -> dict[str, float]:
+    """Measures once the server was told something."""
+    server.tell(statement)
+    server.tell("select pg_reload_conf()")
+    return load()

@@ -1,0 +1,128 @@
+"""`roundbook books`: the books of a configuration, how far each is, and whether it is served."""
+
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from eventsourcing.persistence import PersistenceError
+from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
+
+from api.settings import Settings
+from ledger.store import StoreUnfit, open_store, told
+from projections import as_of
+from projections.audit_file import AuditFileUnfit, open_audit_file
+from scripts import options
+from scripts.keeper import PARTIES
+from scripts.source import Party
+from scripts.tables import show
+
+COLUMNS = ("id", "party", "url", "store", "head", "bytes", "lag", "state")
+PATIENCE_S = 1.0
+
+READY, NOT_READY, NOT_RUNNING, UNREADABLE = "ready", "not ready", "not running", "unreadable"
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """One party's book. `head`: a position; `lag`: events that its audit file is behind.
+
+    `id`: None where the configuration has no [[book]]. `error`: why it cannot be read; of what cannot,
+    nothing else is known.
+    """
+
+    id: str | None
+    party: Party
+    url: str
+    store: str
+    state: str
+    head: int | None = None
+    bytes: int | None = None
+    lag: int | None = None
+    error: str | None = None
+
+
+@click.command()
+@options.config
+@options.as_json
+def books(config: Path | None, *, as_json: bool) -> None:
+    """List the books of a configuration: address, store, head, size, and how far its audit file is behind.
+
+    ready: it is served. not ready: it does not answer in a second, or says that it cannot write. not
+    running: nobody listens there. unreadable: its store or its audit file; exit 1.
+
+    Example: roundbook books --config roundbook.toml --json
+    """
+    found = listed(options.books(config)[0])
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        show(COLUMNS, map(_cells, found))
+    sys.exit(1 if any(book.state == UNREADABLE for book in found) else 0)
+
+
+def listed(books: Mapping[str, Settings]) -> list[Listed]:
+    """Returns the books of settings in their order, an operator's before its provider's."""
+    asked = [
+        (id_, settings, party)
+        for id_, settings in books.items()
+        for party in PARTIES
+        if party in settings.books()
+    ]
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda book: _listed(*book), asked))
+
+
+def _listed(id_: str, settings: Settings, party: Party) -> Listed:
+    store = settings.books()[party]
+    about: dict[str, Any] = {
+        "id": id_ or None,
+        "party": party,
+        "url": _url(settings),
+        "store": told(store),
+    }
+    try:
+        # the file first: the book may grow meanwhile, and is never behind it then
+        kept = _kept_upto(settings, party)
+        with closing(open_store(store, read_only=True)) as opened:
+            head, size = opened.head().position, opened.size()
+    except (StoreUnfit, PersistenceError, AuditFileUnfit, sqlite3.DatabaseError) as error:
+        return Listed(**about, state=UNREADABLE, error=" ".join(str(error).split()))
+    lag = None if kept is None else head - kept
+    return Listed(**about, head=head, bytes=size, lag=lag, state=_state(settings))
+
+
+def _url(settings: Settings) -> str:
+    host = settings.server.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
+
+
+def _kept_upto(settings: Settings, party: Party) -> int | None:
+    """Returns the position an audit file holds its book up to, None where there is none."""
+    file = settings.audit_files()[party]
+    if not (settings.audit.keep and file.exists()):
+        return None
+    with closing(open_audit_file(file)) as db:
+        return as_of.head(db).position
+
+
+def _state(settings: Settings) -> str:
+    connection = HTTPConnection(settings.server.host, settings.server.port, timeout=PATIENCE_S)
+    try:
+        with closing(connection):
+            connection.request("GET", "/readyz")
+            return READY if connection.getresponse().status == 200 else NOT_READY
+    except (TimeoutError, HTTPException):
+        return NOT_READY
+    except OSError:
+        return NOT_RUNNING
+
+
+def _cells(book: Listed) -> tuple[str, ...]:
+    numbers = ("-" if n is None else f"{n:,}" for n in (book.head, book.bytes, book.lag))
+    state = f"{book.state}: {book.error}" if book.error else book.state
+    return (book.id or "-", book.party, book.url, book.store, *numbers, state)
