@@ -65,8 +65,8 @@ def postgres(runs: int, seconds: float, connections: int, folder: Path, *, as_js
 def _measured(runs: int, seconds: float, connections: int, folder: Path) -> dict[str, Any]:
     with ExitStack() as stack:
         made = Path(stack.enter_context(TemporaryDirectory(dir=folder)))
-        server: Server = stack.enter_context(running(ROOM))
-        copied: Server = stack.enter_context(running(ROOM))
+        server = stack.enter_context(running(ROOM))
+        copied = stack.enter_context(running(ROOM))
         stack.enter_context(_copy_of(copied))
         start = partial(_serving, folder=folder, stack=stack)
         load = partial(_load, connections=connections, seconds=seconds)

@@ -104,12 +104,15 @@ S = TypeVar("S", bound=Server)
 
 
 @contextmanager
-def running(
-    *options: str,
-    programs: Path | None = None,
-    kind: type[S] = Server,  # type: ignore[assignment]
-) -> Iterator[S]:
+def running(*options: str) -> Iterator[Server]:
     """Yields a new server; it is gone with all it holds when the block ends. Raises NoPostgres."""
+    with of_kind(Server, *options) as server:
+        yield server
+
+
+@contextmanager
+def of_kind(kind: type[S], *options: str, programs: Path | None = None) -> Iterator[S]:
+    """Yields a new server, as `running` does, of a kind of its own. Raises NoPostgres."""
     with TemporaryDirectory(prefix="roundbook-postgres-") as made:
         folder = Path(made)
         folder.chmod(0o755)

@@ -35,6 +35,7 @@ from ledger.operator.commands import Deposit, OpenWallet
 from ledger.store import StoreUnfit, told
 from scripts import options
 from scripts.keeper import keeping, tasks
+from scripts.private_postgres import NoPostgres, running
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STOP_S = 20
@@ -53,7 +54,14 @@ DEMO_PLAYER, DEMO_CURRENCY, DEMO_CASH = "123456", "USD", "99899.99"
 @click.option("--host", help="The address to listen on [default: 127.0.0.1].")
 @click.option("--port", type=click.IntRange(1, 65535), help="The port [default: 8080].")
 @options.store
-def serve(config: Path | None, host: str | None, port: int | None, store: str | None) -> None:
+@click.option(
+    "--postgres",
+    is_flag=True,
+    help="For a look: on a PostgreSQL server of its own, which is gone afterwards with all it holds.",
+)
+def serve(
+    config: Path | None, host: str | None, port: int | None, store: str | None, *, postgres: bool
+) -> None:
     """Start the service.
 
     Without a configuration file it is a demo: loopback only, random tokens, player 123456 funded.
@@ -62,6 +70,26 @@ def serve(config: Path | None, host: str | None, port: int | None, store: str | 
 
     Example: roundbook serve --config roundbook.toml --port 8080
     """
+    if postgres:
+        with _private_postgres(store) as url:
+            _start(config, host, port, url)
+    else:
+        _start(config, host, port, store)
+
+
+@contextmanager
+def _private_postgres(store: str | None) -> Iterator[str]:
+    """Yields a new server's URL. Raises SettingsWrong, StoreUnfit."""
+    if store is not None:
+        raise SettingsWrong("--postgres: is a store of its own; leave --store out")
+    try:
+        with running() as server:
+            yield server.url
+    except NoPostgres as error:
+        raise StoreUnfit(f"--postgres: {error}") from error
+
+
+def _start(config: Path | None, host: str | None, port: int | None, store: str | None) -> None:
     books, _ = options.books(config)
     if ALONE not in books and options.named_book() is None:
         for option, value in {"--host": host, "--port": port, "--store": store}.items():

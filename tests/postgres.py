@@ -65,7 +65,7 @@ class Cluster(Server):
 
 @contextmanager
 def running(*options: str, programs: Path | None = None) -> Iterator[Cluster]:
-    with private_postgres.running(*options, programs=programs, kind=Cluster) as cluster:
+    with private_postgres.of_kind(Cluster, *options, programs=programs) as cluster:
         yield cluster
 
 

@@ -50,6 +50,7 @@ class Server:
         self.config.write_text(as_toml(document))
         self.out, self.err = folder / f"{name}.out", folder / f"{name}.err"
         self._wrapped_in, self._environ = list(wrapped_in), environ or {}
+        self.options = ()
         self.process = None
 
     def start(self, *, ready=True):
@@ -59,7 +60,7 @@ class Server:
                 [
                     *self._wrapped_in,
                     *(sys.executable, "-m", "scripts.cli", "serve"),
-                    *("--config", str(self.config), "--port", str(self.port)),
+                    *("--config", str(self.config), "--port", str(self.port), *self.options),
                 ],
                 cwd=self.folder,
                 env={**clean, "PYTHONPATH": str(wire.ROOT), **self._environ},
