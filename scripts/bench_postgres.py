@@ -124,6 +124,9 @@ def _copy_of(primary: Server) -> Iterator[None]:
 
 def _told(server: Server, statement: LiteralString, load: Load) -> dict[str, float]:
     """Measures once the server was told something."""
-    server.tell(statement)
-    server.tell("select pg_reload_conf()")
+    import psycopg  # here, so that no other verb loads it
+
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(statement)
+        connection.execute("select pg_reload_conf()")
     return load()

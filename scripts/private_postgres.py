@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import LiteralString, TypeVar
-
-import psycopg
+from typing import TypeVar
 
 USER = "postgres"
 NONE_FOUND = (
@@ -74,11 +72,6 @@ class Server:
         self.own_folder()
         source = ("-h", "127.0.0.1", "-p", str(primary.port), "-U", USER)
         self.run("pg_basebackup", *source, "-R", "-X", "stream", "-c", "fast")
-
-    def tell(self, statement: LiteralString) -> None:
-        """Runs one statement as the server's owner."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(statement)
 
     def start(self) -> None:
         """Starts it, and returns once it answers."""
