@@ -1,0 +1,3 @@
+from tests.crash.conftest import seed
+
+__all__ = ["seed"]
