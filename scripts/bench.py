@@ -21,6 +21,7 @@ from scripts.bench_books import books
 from scripts.bench_deliveries import deliveries
 from scripts.bench_postgres import postgres
 from scripts.bench_server import answer_of, no_op, service
+from scripts.bench_spread import spread
 from scripts.bench_verify import bench_verify
 
 THREADS = (1, 2, 4, 8, 16, 32, 64)
@@ -165,6 +166,7 @@ def _in_process(plan: Plan, say: Say) -> dict[str, Any]:
 bench.add_command(deliveries)
 bench.add_command(books)
 bench.add_command(postgres)
+bench.add_command(spread)
 bench.add_command(bench_verify)
 
 if __name__ == "__main__":

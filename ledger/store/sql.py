@@ -176,11 +176,11 @@ class SqlStore(Store):
     @contextmanager
     def transaction(self, ahead: Asked = NOTHING) -> Iterator[Head]:
         with self._lock:
-            with self._translated():
-                self._begin(ahead)
-            outer, self._local.connection = self._own, self._writer
-            left, self._left = self._left, None
+            outer, left, self._left = self._own, self._left, None
             try:
+                with self._translated():
+                    self._begin(ahead)
+                self._local.connection = self._writer
                 self._head, self._untouched = self._arrive(left)
                 yield self._head
                 self._flush()

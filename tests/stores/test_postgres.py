@@ -1,11 +1,14 @@
 import threading
+from contextlib import closing
 
 import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError
 
 from ledger.operator.book import Book
+from ledger.refusals import OutcomeUnknown
 from ledger.store import StoreUnfit, open_store, told
+from ledger.store.sql_postgres import LOCK
 from projections import IN_TRANSACTION
 from tests import controls
 from tests.http.server import free_port
@@ -110,3 +113,16 @@ def test_a_rival_between_decision_and_insert_is_a_conflict(book, url):
     blocked.join()
     assert theirs.round(controls.PROVIDER, "theirs")
     theirs.close()
+
+
+def test_a_book_goes_on_once_a_lock_that_it_waited_for_in_vain_is_free(url, monkeypatch):
+    monkeypatch.setattr("ledger.store.postgres.WAITS", "-c lock_timeout=200ms")
+    with closing(controls.new_book(url)) as book, stranger(url) as rival:
+        controls.fund(book)
+        rival.execute("begin")
+        rival.execute(LOCK)
+        with pytest.raises(OutcomeUnknown):
+            book.submit(bet("meanwhile"))
+        rival.execute("commit")
+        assert book.submit(bet("afterwards")).recorded
+        assert book.submit(bet("meanwhile")).recorded
