@@ -432,10 +432,10 @@ def sized(examples):
 
 
 TestWalletsInMemory = Wallets.TestCase
-TestWalletsInMemory.settings = sized(80)
+TestWalletsInMemory.settings = sized(50)
 TestWalletsThatTakeWinsBack = WalletsThatTakeWinsBack.TestCase
-TestWalletsThatTakeWinsBack.settings = sized(40)
+TestWalletsThatTakeWinsBack.settings = sized(25)
 TestWalletsOnDisk = WalletsOnDisk.TestCase
-TestWalletsOnDisk.settings = sized(40)
+TestWalletsOnDisk.settings = sized(25)
 TestWalletsOfTwoServices = WalletsOfTwoServices.TestCase
-TestWalletsOfTwoServices.settings = sized(40)
+TestWalletsOfTwoServices.settings = sized(25)

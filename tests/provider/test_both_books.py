@@ -385,9 +385,9 @@ def sized(examples, **more):
 
 
 TestBothBooks = BothBooks.TestCase
-TestBothBooks.settings = sized(160)
+TestBothBooks.settings = sized(100)
 TestBothBooksOnDisk = BothBooksOnDisk.TestCase
-TestBothBooksOnDisk.settings = sized(40)
+TestBothBooksOnDisk.settings = sized(25)
 
 
 # the controls: what is sabotaged is found

@@ -332,7 +332,7 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestHistories.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
 
 
 # what a command came to
@@ -391,7 +391,7 @@ steps = st.one_of(
 stories = st.lists(steps, max_size=40)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(stories)
 def test_what_a_command_came_to_is_what_a_replay_says(story: list[Step]) -> None:
     book = examples.new_book("memory://", now=examples.Clock(), house=HOUSE)
@@ -405,7 +405,7 @@ def test_what_a_command_came_to_is_what_a_replay_says(story: list[Step]) -> None
     book.close()
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(stories)
 def test_a_book_that_restarts_after_every_step_decides_nothing_else(story: list[Step]) -> None:
     clock = examples.Clock()

@@ -210,7 +210,7 @@ commands = st.one_of(
     back_office,
 )
 histories = st.lists(commands, max_size=40)
-many_histories = settings(max_examples=250)
+many_histories = settings(max_examples=150)
 houses = st.sampled_from([House(), House(allow_cancel_completed=True)])
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)

@@ -730,7 +730,7 @@ ANYTHING = st.none() | NUMBERS | TEXTS | st.binary(max_size=40)
 
 
 @settings(
-    max_examples=200,
+    max_examples=80,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
 )
 @given(data=st.data())
@@ -790,7 +790,7 @@ def test_a_providers_book_is_no_easier_to_change(
         assert finding.kind == kind, sql
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 255))
 def test_any_one_byte_of_a_text_that_is_changed_is_found_and_placed(
     original: Path, tmp_path: Path, row: int, place: int, mask: int
