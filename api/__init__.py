@@ -195,7 +195,8 @@ def _add_provider(
         latch=turns.latch,
         on_defect=http.log_defect,
     )
-    waiting = Waiting(turns.latch, Aside(turns.latch) if book.store.remote else at_once)
+    aside = Aside(turns.latch, book.store.deadline_s) if book.store.remote else at_once
+    waiting = Waiting(turns.latch, aside)
     courier = worker(settings, book, waiting)
     desk = Desk(book, waiting, courier.wake)
     app.extensions["provider_book"], app.extensions["worker"] = book, courier

@@ -17,7 +17,7 @@ from typing import Generic, Protocol, TypeVar
 from eventsourcing.persistence import IntegrityError, PersistenceError
 
 from ledger.refusals import Breakdown, Busy, OutcomeUnknown
-from ledger.store import FlushFailed
+from ledger.store import FlushFailed, Store
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -25,9 +25,6 @@ R = TypeVar("R")
 MOST_WAITING = 1024
 MOST_IN_A_BATCH = 256
 TRIES_ALONE = 3
-DEADLINE_S = 3.0
-"""Well below the 10 s after which a caller sends again."""
-
 GATHER_S = 50e-6
 """What the callers of a shared batch get to ask again together; one caller alone waits for nothing."""
 
@@ -83,7 +80,7 @@ class Writer(Generic[C, R]):
         commit: Callable[[Sequence[C]], Sequence[R | Exception]],
         *,
         most_waiting: int = MOST_WAITING,
-        deadline_s: float = DEADLINE_S,
+        deadline_s: float = Store.deadline_s,
         latch: Callable[[], Latch] | None = None,
         on_defect: Callable[[Exception], None] = lambda _: None,
     ) -> None:

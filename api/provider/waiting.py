@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from ledger.provider.round import Round
 from ledger.refusals import OutcomeUnknown
-from ledger.writer import DEADLINE_S, Latch
+from ledger.writer import Latch
 
 LOOK_AGAIN_S = 0.25
 ASIDE_THREADS = 4
@@ -19,8 +19,8 @@ Key = tuple[str, str]
 class Aside:
     """Reads in a thread of its own: who asks waits at a latch, and holds nobody else up who shares its thread."""
 
-    def __init__(self, latch: Callable[[], Latch]) -> None:
-        self._latch = latch
+    def __init__(self, latch: Callable[[], Latch], deadline_s: float) -> None:
+        self._latch, self._deadline_s = latch, deadline_s
         self._threads = ThreadPoolExecutor(ASIDE_THREADS, "aside")
 
     def __call__(self, read: Callable[[], Round]) -> Round:
@@ -28,7 +28,7 @@ class Aside:
         latch = self._latch()
         found: Future[Round] = self._threads.submit(read)
         found.add_done_callback(lambda _: latch.release())
-        if not latch.acquire(timeout=DEADLINE_S):
+        if not latch.acquire(timeout=self._deadline_s):
             raise OutcomeUnknown("the book did not answer in time")
         return found.result()
 

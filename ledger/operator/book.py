@@ -93,7 +93,9 @@ class Book(Reading):
             decide=self._decide,
             now=now,
         )
-        self._writer = Writer(self._commit, latch=latch, on_defect=on_defect)
+        self._writer = Writer(
+            self._commit, deadline_s=store.deadline_s, latch=latch, on_defect=on_defect
+        )
         self._decisions: dict[type, Callable[..., Place]] = {
             commands.PlaceBet: self._place_bet,
             commands.RecordResult: self._record_result,

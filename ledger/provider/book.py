@@ -108,7 +108,9 @@ class Book:
             decide=self._decide,
             now=now,
         )
-        self._writer = Writer(self._commit, latch=latch, on_defect=on_defect)
+        self._writer = Writer(
+            self._commit, deadline_s=store.deadline_s, latch=latch, on_defect=on_defect
+        )
         self._decisions: dict[type, Callable[..., Outcome]] = {
             commands.PlaceBet: self._place_bet,
             commands.ReportResult: self._report_result,

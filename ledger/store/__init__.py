@@ -66,6 +66,9 @@ class Store(ApplicationRecorder):
     remote = False
     """Whether an answer may have to come from another machine."""
 
+    deadline_s = 8.0
+    """What whoever waits for it gets at most: below the 10 s after which a caller sends again."""
+
     def copies(self) -> str:
         """Returns who else holds what is committed: "none", "asynchronous", "synchronous" or "waiting" for them."""
         return "none"

@@ -60,6 +60,7 @@ class PostgresStore(SqlStore):
 
     STATE = "convert_to(state, 'UTF8')"
     remote = True
+    deadline_s = 3.0
 
     def __init__(
         self,

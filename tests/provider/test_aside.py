@@ -17,7 +17,7 @@ def test_what_is_read_aside_is_read_in_another_thread():
         threads.append(threading.current_thread())
         return ROUND
 
-    assert Aside(thread_latch)(read) is ROUND
+    assert Aside(thread_latch, 5)(read) is ROUND
     assert threads != [threading.current_thread()]
 
 
@@ -26,14 +26,13 @@ def test_what_fails_aside_fails_for_who_asked():
         raise OutcomeUnknown("the store is away")
 
     with pytest.raises(OutcomeUnknown, match="the store is away"):
-        Aside(thread_latch)(read)
+        Aside(thread_latch, 5)(read)
 
 
-def test_a_store_that_says_nothing_keeps_nobody_longer_than_the_deadline(monkeypatch):
-    monkeypatch.setattr("api.provider.waiting.DEADLINE_S", 0.05)
+def test_a_store_that_says_nothing_keeps_nobody_longer_than_the_deadline():
     answered = threading.Event()
     with pytest.raises(OutcomeUnknown):
-        Aside(thread_latch)(answered.wait)
+        Aside(thread_latch, 0.05)(answered.wait)
     answered.set()
 
 
