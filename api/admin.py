@@ -103,7 +103,7 @@ def admin(
     blueprint = APIBlueprint("admin", __name__, tag="back office", url_prefix="/api")
     blueprint.before_request(check_path)
     blueprint.after_request(private)
-    blueprint.after_request(placed(book.store))
+    blueprint.after_request(placed(book))
 
     may_write = blueprint.auth_required(auth, roles=["admin"])
     may_read = read_by(blueprint, auth, reading.store)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from flask import Response, request
 
+from ledger.operator.book import Book
 from ledger.reader import MOST_DIGITS
 from ledger.refusals import Malformed
 from ledger.store import Store
@@ -40,12 +41,12 @@ def fresh(store: Store) -> Callable[[View], View]:
     return waiting
 
 
-def placed(store: Store) -> Callable[[Response], Response]:
-    """Says on every answer to a write how far the book goes now."""
+def placed(book: Book) -> Callable[[Response], Response]:
+    """Says on every answer to a write how far the book goes."""
 
     def place(response: Response) -> Response:
         if request.method != "GET" and response.status_code < 300:
-            response.headers[HEADER] = str(store.head().position)
+            response.headers[HEADER] = str(book.position)
         return response
 
     return place

@@ -33,7 +33,8 @@ class Committer(Generic[S, C, R]):
         self._foresee, self._decide = foresee, decide
         self._now = now
         self._known: Known[S] = Known()
-        self._position = 0
+        self.position = 0
+        """Of the book's last event, as of the last batch."""
 
     def __call__(self, batch_of: Sequence[C]) -> Sequence[R | Exception]:
         """Returns the outcome or refusal of each command, durable; raises and records nothing."""
@@ -41,7 +42,7 @@ class Committer(Generic[S, C, R]):
         foreseen = self._foresee(batch_of)
         asked = known.lacks(foreseen)
         with self._store.transaction(asked) as head:
-            if not self._store.untouched or head.position != self._position:
+            if not self._store.untouched or head.position != self.position:
                 known, asked = Known(), foreseen
             batch = Batch(
                 self._store,
@@ -56,5 +57,5 @@ class Committer(Generic[S, C, R]):
             if batch.stored:
                 self._store.insert_events(batch.stored, changes=batch.changes())
         known.keep(batch)
-        self._known, self._position = known, head.position + len(batch.stored)
+        self._known, self.position = known, head.position + len(batch.stored)
         return outcomes

@@ -24,7 +24,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 from granian.server import Server
 
-from api import close, create_app, start
+from api import BOOKS, close, create_app, start
 from api.http import log_defect
 from api.loop import Service
 from api.settings import ALONE, Settings, SettingsWrong
@@ -149,7 +149,9 @@ def _load(
     start(app)
     gc.collect()
     gc.freeze()  # what lives as long as the process is not looked through again, 50 ms each time
-    remote = any(store.startswith("postgres") for store in settings.books().values())
+    remote = any(
+        app.extensions[name].store.remote for name in BOOKS.values() if name in app.extensions
+    )
     return Service(app.wsgi_app, partial(close, app), app.extensions["turns"], remote=remote)
 
 

@@ -119,6 +119,11 @@ class Book(Reading):
         return self._writer.submit(command)
 
     @property
+    def position(self) -> int:
+        """How far the book went at the last commit of ours: every command that was answered is in it."""
+        return self._commit.position
+
+    @property
     def writes(self) -> bool:
         """Whether commands are being taken."""
         return self._writer.alive
