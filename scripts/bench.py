@@ -9,14 +9,14 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import click
 import msgspec
 from rich.console import Console
 
-from scripts import bench_report
+from scripts import bench_report, options
 from scripts.bench_books import books
 from scripts.bench_deliveries import deliveries
 from scripts.bench_postgres import postgres
@@ -55,12 +55,7 @@ class Plan(NamedTuple):
     "--seconds", default=4.0, show_default=True, type=click.FloatRange(0.1), help="A run."
 )
 @click.option("--connections", default=32, show_default=True, type=click.IntRange(1, 1024))
-@click.option(
-    "--folder",
-    default=gettempdir,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where the stores are made, and removed again [default: the system's temporary one].",
-)
+@options.bench_folder
 @click.option("--quick", is_flag=True, help="One run of a second and no search for thread counts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 import click
@@ -42,12 +41,7 @@ BEGIN_S = 30
     type=click.IntRange(1, 1024),
     help="Of the busy book.",
 )
-@click.option(
-    "--folder",
-    default=gettempdir,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where the stores are made, and removed again [default: the system's temporary one].",
-)
+@options.bench_folder
 @options.as_json
 def books(seconds: float, runs: int, connections: int, folder: Path, *, as_json: bool) -> None:
     """Measure a quiet book, one connection, alone and beside a book under full load.

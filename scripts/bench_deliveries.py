@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -22,6 +22,7 @@ from ledger.provider.round import Round
 from ledger.provider.wire import Remote
 from ledger.store import open_store
 from projections.provider import IN_TRANSACTION
+from scripts import options
 from scripts.bench_server import wallet
 from scripts.tables import show
 
@@ -39,12 +40,7 @@ WAYS = {
 @click.command()
 @click.option("--refunds", default=200, show_default=True, type=click.IntRange(1), help="Of each.")
 @click.option("--runs", default=3, show_default=True, type=click.IntRange(1), help="Of each way.")
-@click.option(
-    "--folder",
-    default=gettempdir,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where the stores are made, and removed again [default: the system's temporary one].",
-)
+@options.bench_folder
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def deliveries(refunds: int, runs: int, folder: Path, *, as_json: bool) -> None:
     """Measure refunds of one operator, alone and while another's wallet hangs.

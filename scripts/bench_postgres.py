@@ -1,21 +1,22 @@
 """`roundbook bench postgres`: what a bet costs on PostgreSQL, with one process, with two, and with a copy."""
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 from typing import Any, LiteralString
 
 import click
 import msgspec
 
+from scripts import options
 from scripts.bench_report import machine
 from scripts.bench_server import answer_of, no_op, service
-from scripts.private_postgres import NoPostgres, Server, running
+from scripts.private_postgres import NoPostgres, Server, following, running
 from scripts.tables import show
 
 ROOM = "-c max_connections=200"
@@ -30,12 +31,7 @@ Load = Callable[[], dict[str, float]]
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="Of each.")
 @click.option("--seconds", default=3.0, show_default=True, type=click.FloatRange(0.1))
 @click.option("--connections", default=32, show_default=True, type=click.IntRange(2, 1024))
-@click.option(
-    "--folder",
-    default=gettempdir,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where the servers are made, and removed again [default: the system's temporary one].",
-)
+@options.bench_folder
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def postgres(runs: int, seconds: float, connections: int, folder: Path, *, as_json: bool) -> None:
     """Measure bets on a PostgreSQL server of its own, and on one that waits for its copy.
@@ -67,7 +63,7 @@ def _measured(runs: int, seconds: float, connections: int, folder: Path) -> dict
         made = Path(stack.enter_context(TemporaryDirectory(dir=folder)))
         server = stack.enter_context(running(ROOM))
         copied = stack.enter_context(running(ROOM))
-        stack.enter_context(_copy_of(copied))
+        stack.enter_context(following(copied, ROOM))
         start = partial(_serving, folder=folder, stack=stack)
         load = partial(_load, connections=connections, seconds=seconds)
         one, two = start(server, 1), start(server, 2)
@@ -106,20 +102,6 @@ def _load(ports: Sequence[int], *, connections: int, seconds: float) -> dict[str
         found = list(pool.map(lambda port: ask(port, each, seconds), ports))
     rate = sum(of["requests_per_s"] for of in found)
     return {"requests_per_s": rate, **{f: max(of[f] for of in found) for f in FIGURES[1:]}}
-
-
-@contextmanager
-def _copy_of(primary: Server) -> Iterator[None]:
-    with TemporaryDirectory(prefix="roundbook-copy-") as made:
-        folder = Path(made)
-        folder.chmod(0o755)
-        copy = Server(folder, ROOM)
-        copy.follow(primary)
-        copy.start()
-        try:
-            yield
-        finally:
-            copy.stop("immediate")
 
 
 def _told(server: Server, statement: LiteralString, load: Load) -> dict[str, float]:

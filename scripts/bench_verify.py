@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import count, islice
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import apsw
@@ -42,12 +42,7 @@ AT_ONCE = 50_000
 @click.command("verify")
 @click.option("--events", "most", default=200_000, show_default=True, type=click.IntRange(1))
 @click.option("--runs", default=3, show_default=True, type=click.IntRange(1), help="Of each way.")
-@click.option(
-    "--folder",
-    default=gettempdir,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where the book is made, and removed again [default: the system's temporary one].",
-)
+@options.bench_folder
 @options.as_json
 def bench_verify(most: int, runs: int, folder: Path, *, as_json: bool) -> None:
     """Measure roundbook verify, and rebuild --check, on an operator's book made for it.

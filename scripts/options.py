@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, TypeVar
 
 import click
@@ -48,6 +49,13 @@ def config(verb: Verb) -> Verb:
     """Adds --config, and --book."""
     return _config(_id(verb))
 
+
+bench_folder = click.option(
+    "--folder",
+    default=gettempdir,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where what is measured is made, and removed again [default: the system's temporary one].",
+)
 
 store = click.option("--store", help="Instead of the configured store: sqlite:///FILE.")
 

@@ -118,6 +118,21 @@ def of_kind(kind: type[S], *options: str, programs: Path | None = None) -> Itera
             server.stop("immediate")
 
 
+@contextmanager
+def following(primary: S, *options: str) -> Iterator[S]:
+    """Yields a server of the same kind that copies another, and can only be read. Raises NoPostgres."""
+    with TemporaryDirectory(prefix="roundbook-copy-") as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        copy = type(primary)(folder, *options)
+        copy.follow(primary)
+        copy.start()
+        try:
+            yield copy
+        finally:
+            copy.stop("immediate")
+
+
 def _reachable(programs: Path, folder: Path) -> Path:
     """Returns where another user may run them: a copy, where they lie in somebody's home."""
     if all(each.stat().st_mode & stat.S_IXOTH for each in programs.parents):

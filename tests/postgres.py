@@ -8,7 +8,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol
 from uuid import uuid4
 
@@ -71,18 +70,3 @@ def running(*options: str, programs: Path | None = None) -> Iterator[Cluster]:
 
 def _new_book(url: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}schema=book_{uuid4().hex}"
-
-
-@contextmanager
-def copied(primary: Cluster) -> Iterator[Cluster]:
-    """Yields a server that follows another, and can only be read."""
-    with TemporaryDirectory(prefix="roundbook-copy-") as made:
-        folder = Path(made)
-        folder.chmod(0o755)
-        copy = Cluster(folder)
-        copy.follow(primary)
-        copy.start()
-        try:
-            yield copy
-        finally:
-            copy.stop("immediate")

@@ -3,9 +3,10 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from scripts.private_postgres import following
 from tests.http import wire
 from tests.http.server import until
-from tests.postgres import Cluster, copied, running
+from tests.postgres import Cluster, running
 
 WALLET = f"/api/wallets/{wire.PLAYER}/USD"
 POSITION = "Roundbook-Position"
@@ -14,7 +15,7 @@ TOO_FAR = 10**9
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[tuple[Cluster, Cluster]]:
-    with running() as primary, copied(primary) as copy:
+    with running() as primary, following(primary) as copy:
         yield primary, copy
 
 
