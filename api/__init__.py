@@ -1,6 +1,6 @@
 """The HTTP side: it translates and decides nothing. `create_app` is where all parts meet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from api.credentials import Partner
 from api.fresh import NotYet
 from api.loop import Turns
 from api.operator import calls as wallet_calls
-from api.operator.wallet import wallet
+from api.operator.wallet import Path as WalletPath
+from api.operator.wallet import paths, wallet
 from api.ops import ops
 from api.provider import calls as provider_calls
 from api.provider.calls import Desk
@@ -80,8 +81,12 @@ def create_app(
     app.after_request(http.close_unread)
     if settings.server.log_requests:
         http.log_requests(app)
+    served: dict[str, WalletPath] = {}
     for name, (prefix, calls) in WALLET.items():
-        app.register_blueprint(wallet(name, prefix, calls, _partners(settings, name), book))
+        own = paths(prefix, calls, _partners(settings, name), book)
+        app.register_blueprint(wallet(name, own))
+        served |= own
+    app.extensions["direct"] = _direct(settings, served)
     providers = {p.id.casefold(): p.id for p in settings.provider}
     shelf = Shelf(settings.audit_files(), lambda party: _store(app, party).head().position)
     app.extensions["copies"] = copies = _copies(settings)
@@ -244,10 +249,24 @@ def _relations(settings: Settings, dialect: str) -> list[Relation]:
 
 def _paths(settings: Settings) -> list[str]:
     """Returns every path that answers in any letter case; the wallet's spelling is the last word."""
-    provider = PROVIDER.values() if settings.provider_book else ()
-    return [f"{prefix}/{call.path}" for prefix, calls in provider for call in calls] + [
+    return _provider_paths(settings) + [
         f"{prefix}/{call.path}" for prefix, calls in WALLET.values() for call in calls
     ]
+
+
+def _provider_paths(settings: Settings) -> list[str]:
+    served = PROVIDER.values() if settings.provider_book else ()
+    return [f"{prefix}/{call.path}" for prefix, calls in served for call in calls]
+
+
+def _direct(settings: Settings, served: Mapping[str, WalletPath]) -> dict[str, http.Answer]:
+    """Returns what answers the wallet's paths without Flask, by folded text; not where a body tells whose it is."""
+    shared = {path.casefold() for path in _provider_paths(settings)}
+    return {
+        text.casefold(): http.logged(text, path) if settings.server.log_requests else path
+        for text, path in served.items()
+        if text.casefold() not in shared
+    }
 
 
 def _handle_errors(app: APIFlask) -> None:

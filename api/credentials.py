@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from hmac import compare_digest
 from typing import NamedTuple
-
-from flask import Request
+from urllib.parse import parse_qs
 
 from ledger.refusals import CredentialWrong
 
@@ -35,22 +34,20 @@ class Gate:
         self._partners = partners
         self._right: dict[bytes, list[Partner]] = {}
 
-    def admitted(self, request: Request) -> list[Partner]:
+    def admitted(self, query: bytes) -> list[Partner]:
         """Returns every partner whose pair a call carries. Raises CredentialWrong."""
-        known = self._right.get(request.query_string)
+        known = self._right.get(query)
         if known is None:
-            known = self._read(request)
+            known = admitted(self._partners, *pair(query))
             if len(self._right) < MOST_REMEMBERED:
-                self._right[request.query_string] = known
+                self._right[query] = known
         return known
 
-    def _read(self, request: Request) -> list[Partner]:
-        return admitted(self._partners, *pair(request))
 
-
-def pair(request: Request) -> tuple[str, str]:
+def pair(query: bytes) -> tuple[str, str]:
     """Returns the MEMB_ID and HASH of a call. Raises CredentialWrong where either is not given once."""
-    members, tokens = request.args.getlist("MEMB_ID"), request.args.getlist("HASH")
+    given = parse_qs(query.decode("utf-8", "replace"), keep_blank_values=True)
+    members, tokens = given.get("MEMB_ID", ()), given.get("HASH", ())
     if len(members) != 1 or len(tokens) != 1:
         raise CredentialWrong("MEMB_ID and HASH must each be given once")
     return members[0], tokens[0]

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -29,10 +29,14 @@ class StrictRequest(Request):
     max_content_length = MOST_BYTES + 1
 
     def get_json(self, *_: Any, **__: Any) -> dict[str, Any]:
+        return read(self.whole())
+
+    def whole(self) -> bytes:
+        """Returns the body. Raises RequestEntityTooLarge."""
         body = self.get_data()
         if len(body) > MOST_BYTES:
             raise RequestEntityTooLarge
-        return read(body)
+        return body
 
 
 class App(APIFlask):
@@ -66,9 +70,27 @@ def _load_json(incoming: Request, _: Any) -> Any:
     return incoming.get_json()
 
 
+def encoded(body: Any) -> bytes:
+    """Returns a value as a line of JSON, keys in the order given."""
+    return _encode(body) + b"\n"
+
+
 def json_response(body: Any, status: int = 200, *, mimetype: str = "application/json") -> Response:
-    """Returns a value as JSON, keys in the order given."""
-    return Response(_encode(body) + b"\n", status, mimetype=mimetype)
+    """Returns a value as JSON."""
+    return Response(encoded(body), status, mimetype=mimetype)
+
+
+class Reply(NamedTuple):
+    """JSON that answers a request; for the log the code, and what it is about."""
+
+    status: int
+    body: bytes
+    code: int = 0
+    about: dict[str, Any] | None = None
+
+
+Answer = Callable[[bytes, bytes], Reply]
+"""From a request's query and body."""
 
 
 class AnyCase:
@@ -130,17 +152,6 @@ def close_unread(response: Response) -> Response:
 # the log
 
 
-def note(call: str, fields: dict[str, Any]) -> None:
-    """Says what the request's log line is about; never a credential."""
-    g.about = {
-        "call": call,
-        "provider": fields["providerId"],
-        "user": fields["userId"],
-        "round": fields.get("roundId"),
-        "reference": fields.get("reference"),
-    }
-
-
 def log_requests(app: Flask) -> None:
     """Logs one structured line a request to standard error: the path, never the query."""
 
@@ -150,17 +161,41 @@ def log_requests(app: Flask) -> None:
 
     @app.after_request
     def line(response: Response) -> Response:
-        said = g.get("about") or {}
-        _write(
-            "request",
-            method=request.method,
-            path=request.path,
-            **{key: value for key, value in said.items() if value is not None},
-            error=g.get("code", 0),
-            status=response.status_code,
-            ms=round((time.perf_counter() - g.started) * 1000, 3),
+        _log_request(
+            g.started,
+            request.method,
+            request.path,
+            response.status_code,
+            g.get("code", 0),
+            g.get("about"),
         )
         return response
+
+
+def logged(path: str, answer: Answer) -> Answer:
+    """Returns what answers a path, and logs the same line of it."""
+
+    def answered(query: bytes, body: bytes) -> Reply:
+        started = time.perf_counter()
+        reply = answer(query, body)
+        _log_request(started, "POST", path, reply.status, reply.code, reply.about)
+        return reply
+
+    return answered
+
+
+def _log_request(
+    started: float, method: str, path: str, status: int, code: int, about: dict[str, Any] | None
+) -> None:
+    _write(
+        "request",
+        method=method,
+        path=path,
+        **{key: value for key, value in (about or {}).items() if value is not None},
+        error=code,
+        status=status,
+        ms=round((time.perf_counter() - started) * 1000, 3),
+    )
 
 
 def log_defect(defect: Exception) -> None:

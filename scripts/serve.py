@@ -152,7 +152,13 @@ def _load(
     remote = any(
         app.extensions[name].store.remote for name in BOOKS.values() if name in app.extensions
     )
-    return Service(app.wsgi_app, partial(close, app), app.extensions["turns"], remote=remote)
+    return Service(
+        app.wsgi_app,
+        partial(close, app),
+        app.extensions["turns"],
+        direct=app.extensions["direct"],
+        remote=remote,
+    )
 
 
 def _end_with(parents: Sequence[Connection]) -> None:

@@ -86,7 +86,7 @@ def _view(path: Call, relations: Sequence[Relation], desk: Desk) -> Callable[...
 def _caller(call: Call, body: dict[str, Any], relations: Sequence[Relation]) -> str:
     """Returns the secure login of who calls. Raises CredentialWrong, LoginWrong."""
     login = _said(body, "securelogin")
-    member, token = pair(request) if call.signed else (login, _said(body, "token"))
+    member, token = pair(request.query_string) if call.signed else (login, _said(body, "token"))
     (found,) = admitted([each.partner for each in relations], member, token)
     relation = next(each for each in relations if each.partner is found)
     if login != found.id:
