@@ -1,7 +1,7 @@
 """What one transaction has read and recorded so far: later commands see what earlier ones decided."""
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -37,8 +37,8 @@ class Known(Generic[S]):
     """States by stream and rows by table and key as batches left them, those of late; None for no row."""
 
     def __init__(self) -> None:
-        self.states: dict[str, S] = {}
-        self.rows: dict[tuple[str, Key], Row | None] = {}
+        self.states: OrderedDict[str, S] = OrderedDict()
+        self.rows: OrderedDict[tuple[str, Key], Row | None] = OrderedDict()
 
     def lacks(self, asked: Asked) -> Asked:
         """Returns what of it is not known."""
@@ -54,12 +54,12 @@ class Known(Generic[S]):
         _keep(self.rows, batch.rows, MOST_ROWS)
 
 
-def _keep(kept: dict[K, T], of_late: Mapping[K, T], most: int) -> None:
+def _keep(kept: OrderedDict[K, T], of_late: Mapping[K, T], most: int) -> None:
     for key, value in of_late.items():
-        kept.pop(key, None)
         kept[key] = value
-    for key in list(islice(kept, max(0, len(kept) - most))):
-        del kept[key]
+        kept.move_to_end(key)
+    while len(kept) > most:
+        kept.popitem(last=False)
 
 
 class Batch(Generic[S]):
@@ -78,6 +78,7 @@ class Batch(Generic[S]):
         self.at = at
         self._known = known or Known()
         self._store, self._mapper = store, mapper
+        self._kept = [(kept.TABLE, kept.key, kept.evolve) for kept in store.projections]
         self._empty, self._evolve = empty, evolve
         self.states: dict[str, S] = {}
         self._versions: dict[str, int] = {}
@@ -158,11 +159,13 @@ class Batch(Generic[S]):
         return self._versions[stream]
 
     def _project(self, recorded: Recorded) -> None:
-        for projection in self._store.projections:
-            key = projection.key(recorded.event)
+        event, rows = recorded.event, self.rows
+        for table, key_of, evolve in self._kept:
+            key = key_of(event)
             if key is not None:
-                row = self.row(projection.TABLE, key)
-                self.rows[projection.TABLE, key] = projection.evolve(row, recorded)
+                at = (table, key)
+                row = rows[at] if at in rows else self.row(table, key)
+                rows[at] = evolve(row, recorded)
 
     def changes(self) -> Changes:
         """Returns every row that differs from what was read."""
