@@ -17,6 +17,7 @@ from api.audit.shelf import Shelf
 from api.fields import Fields, Id, Money, check_id
 from api.fresh import fresh, placed
 from api.http import json_response
+from api.listed import listed
 from ledger.money import to_text
 from ledger.operator import commands
 from ledger.operator.book import Book, Reading
@@ -169,6 +170,7 @@ def admin(
         scale = book.house.scale(found.currency) if found.scale is None else found.scale
         return json_response(_round(found, scale or 0))
 
+    listed(blueprint, book, may_write, providers)
     feed(blueprint, reading.store, may_read, partial(travel.history, shelf, "operator"))
     return blueprint
 

@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NoReturn, Protocol, TypeVar
 
 from eventsourcing.persistence import IntegrityError, PersistenceError
 
@@ -51,13 +52,15 @@ def thread_latch() -> Latch:
 
 
 class _Call(Generic[C, R]):
-    __slots__ = ("_ticket", "command", "done", "outcome")
+    """Commands that one caller waits for together."""
+
+    __slots__ = ("_ticket", "commands", "done", "outcomes")
 
     done: Latch
 
-    def __init__(self, command: C) -> None:
-        self.command = command
-        self.outcome: R | Exception = _unknown()
+    def __init__(self, commands: Sequence[C]) -> None:
+        self.commands = commands
+        self.outcomes: Sequence[R | Exception] = ()
         self._ticket = [True]
 
     def take(self) -> bool:
@@ -103,14 +106,26 @@ class Writer(Generic[C, R]):
         was taken, so that nothing was recorded; OutcomeUnknown when the store failed or was too slow:
         the same reference finds out.
         """
+        (outcome,) = self.submit_many((command,))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def submit_many(self, commands: Sequence[C]) -> Sequence[R | Exception]:
+        """Returns what each command came to, in their order, once all are durable: one's refusal is its own.
+
+        Raises as `submit` does, of all of them.
+        """
+        if not commands:
+            return ()
         if self._closed or self._waiting.qsize() >= self._most_waiting:
             raise Busy("too many commands are waiting")
-        call: _Call[C, R] = _Call(command)
+        call: _Call[C, R] = _Call(commands)
         if not self._settled_by_its_caller(call):
             self._wait(call)
-        if isinstance(call.outcome, Exception):
-            raise call.outcome
-        return call.outcome
+        if len(call.outcomes) < len(commands):  # the writer ended on its way
+            raise _unknown()
+        return call.outcomes
 
     def _settled_by_its_caller(self, call: _Call[C, R]) -> bool:
         if self._latch or self._shared or not self._turn.acquire(blocking=False):
@@ -156,12 +171,13 @@ class Writer(Generic[C, R]):
 
     def _take(self) -> tuple[list[_Call[C, R]], bool]:
         batch: list[_Call[C, R]] = []
-        call = self._waiting.get()
+        size, call = 0, self._waiting.get()
         try:
             while call is not None:
                 if call.take():
                     batch.append(call)
-                if len(batch) == MOST_IN_A_BATCH:
+                    size += len(call.commands)
+                if size >= MOST_IN_A_BATCH:
                     return batch, False
                 call = self._waiting.get_nowait()
         except Empty:
@@ -184,27 +200,35 @@ class Writer(Generic[C, R]):
             self._settle_alone(batch)
 
     def _decide(self, batch: list[_Call[C, R]]) -> None:
-        outcomes = self._commit([call.command for call in batch])
-        for call, outcome in zip(batch, outcomes, strict=True):
-            call.outcome = outcome
+        outcomes = iter(self._commit([command for call in batch for command in call.commands]))
+        for call in batch:
+            call.outcomes = list(islice(outcomes, len(call.commands)))
 
     def _settle_alone(self, batch: list[_Call[C, R]]) -> None:
         for call in batch:
-            for _ in range(TRIES_ALONE):
-                try:
-                    self._decide([call])
-                    break
-                except FlushFailed as failure:
-                    _stop(failure)
-                except IntegrityError as conflict:
-                    self._give_up([call], conflict)
-                except Exception as defect:  # noqa: BLE001  (one caller's defect must not stop the rest)
-                    self._give_up([call], defect)
-                    break
+            call.outcomes = [self._alone(command) for command in call.commands]
+
+    def _alone(self, command: C) -> R | Exception:
+        failure: Exception | None = None
+        for _ in range(TRIES_ALONE):
+            try:
+                (outcome,) = self._commit([command])
+            except FlushFailed as failed:
+                _stop(failed)
+            except IntegrityError as conflict:
+                failure = conflict
+                self._report(conflict)
+            except Exception as defect:  # noqa: BLE001  (one caller's defect must not stop the rest)
+                failure = defect
+                self._report(defect)
+                break
+            else:
+                return outcome
+        return _unknown(failure)
 
     def _give_up(self, batch: list[_Call[C, R]], failure: Exception) -> None:
         for call in batch:
-            call.outcome = _unknown(failure)
+            call.outcomes = [_unknown(failure) for _ in call.commands]
         self._report(failure)
 
     def _report(self, failure: Exception) -> None:
@@ -219,7 +243,7 @@ def _unknown(failure: Exception | None = None) -> Breakdown:
     return breakdown
 
 
-def _stop(failure: Exception) -> None:
+def _stop(failure: Exception) -> NoReturn:
     """Ends the process: after a failed flush only recovery can tell what is on the disk."""
     sys.stderr.write(
         f"roundbook: the disk did not flush ({failure}); stopping, restart to recover\n"

@@ -7,7 +7,7 @@ from api.fields import Fields
 from api.operator import answers, schemas
 from api.operator.answers import Answer
 from ledger.operator import commands
-from ledger.operator.book import Book, Outcome
+from ledger.operator.book import Book
 from ledger.operator.events import ResultKind, ReversedBy, Said
 from ledger.refusals import FieldMissing, PlayerNotFound
 
@@ -74,151 +74,172 @@ def balance(book: Book, asked: Asked) -> Answer:
 
 def bet(book: Book, asked: Asked) -> Answer:
     """Take a stake for a round."""
-    fields = asked.fields
-    outcome = book.submit(
-        commands.PlaceBet(
-            provider=asked.provider,
-            user=fields["userId"],
-            currency=fields["currency"],
-            round=fields["roundId"],
-            game=fields["gameId"],
-            session=fields["sessionId"],
-            reference=fields["reference"],
-            amount=fields["amount"],
-            said=asked.said(),
-        )
-    )
-    return answers.with_transaction(outcome)
+    return answers.with_transaction(book.submit(place_bet(asked)))
 
 
 def result(book: Book, asked: Asked) -> Answer:
     """Pay what a round won, zero included."""
-    return _result(book, asked, "result")
+    return answers.with_transaction(book.submit(record_result(asked)))
 
 
 def bonus_win(book: Book, asked: Asked) -> Answer:
     """Pay a bonus to a round's player."""
-    return _result(book, asked, "bonus")
+    return answers.with_transaction(book.submit(record_bonus(asked)))
 
 
 def jackpot_win(book: Book, asked: Asked) -> Answer:
     """Pay a jackpot to a round's player."""
-    return _result(book, asked, "jackpot")
+    return answers.with_transaction(book.submit(record_jackpot(asked)))
 
 
 def promo_win(book: Book, asked: Asked) -> Answer:
     """Pay a campaign's win, outside any round."""
-    fields = asked.fields
-    outcome = book.submit(
-        commands.PayPromo(
-            provider=asked.provider,
-            user=fields["userId"],
-            currency=fields["currency"],
-            campaign=fields["campaignId"],
-            campaign_type=fields["campaignType"],
-            reference=fields["reference"],
-            amount=fields["amount"],
-            said=asked.said(),
-        )
-    )
-    return answers.with_transaction(outcome)
+    return answers.with_transaction(book.submit(pay_promo(asked)))
 
 
 def end_round(book: Book, asked: Asked) -> Answer:
     """Close a round; no money moves."""
-    fields = asked.fields
-    outcome = book.submit(
-        commands.EndRound(
-            provider=asked.provider,
-            user=fields["userId"],
-            currency=fields["currency"],
-            round=fields["roundId"],
-            game=fields["gameId"],
-            said=asked.said(),
-        )
-    )
-    return answers.with_transaction(outcome)
+    return answers.with_transaction(book.submit(close_round(asked)))
 
 
 def cancel(book: Book, asked: Asked) -> Answer:
     """Give a stake back (seed 002); without session and round it is a Refund (seed 003)."""
-    _reverse(book, asked, "cancel")
+    book.submit(cancel_bet(asked))
     return answers.with_reference(asked.fields["reference"])
 
 
 def cancel_with_cash(book: Book, asked: Asked) -> Answer:
     """Give a stake back (seed 004)."""
-    return answers.with_transaction(_reverse(book, asked, "cancel"))
+    return answers.with_transaction(book.submit(cancel_bet(asked)))
 
 
 def refund(book: Book, asked: Asked) -> Answer:
     """Give a stake back; for an unknown reference every open stake of the round."""
-    return answers.refunded(_reverse(book, asked, "refund"))
+    return answers.refunded(book.submit(refund_bet(asked)))
 
 
 def cancel_round(book: Book, asked: Asked) -> Answer:
     """Give every open stake of the round that owns the reference back (seed 001)."""
-    fields = asked.fields
-    book.submit(
-        commands.CancelRound(
-            provider=asked.provider,
-            user=fields["userId"],
-            currency=fields["currency"],
-            round=fields.get("roundId"),
-            game=fields["gameId"],
-            reference=fields["reference"],
-            said=asked.said(),
-        )
-    )
-    return answers.with_reference(fields["reference"])
+    book.submit(cancel_whole_round(asked))
+    return answers.with_reference(asked.fields["reference"])
 
 
 def session_expired(book: Book, asked: Asked) -> Answer:
     """Take no more bets in a session; settles and cancels nothing."""
-    fields = asked.fields
-    book.submit(
-        commands.ExpireSession(
-            provider=asked.provider,
-            user=fields["userId"],
-            session=fields["sessionId"],
-            said=asked.said(),
-        )
-    )
+    book.submit(expire_session(asked))
     return answers.SUCCESS
 
 
-def _result(book: Book, asked: Asked, kind: ResultKind) -> Answer:
+# the commands that they are
+
+
+def place_bet(asked: Asked) -> commands.PlaceBet:
     fields = asked.fields
-    outcome = book.submit(
-        commands.RecordResult(
-            provider=asked.provider,
-            user=fields["userId"],
-            kind=kind,
-            currency=fields["currency"],
-            round=fields["roundId"],
-            game=fields["gameId"],
-            reference=fields["reference"],
-            amount=fields["amount"],
-            said=asked.said(),
-        )
+    return commands.PlaceBet(
+        provider=asked.provider,
+        user=fields["userId"],
+        currency=fields["currency"],
+        round=fields["roundId"],
+        game=fields["gameId"],
+        session=fields["sessionId"],
+        reference=fields["reference"],
+        amount=fields["amount"],
+        said=asked.said(),
     )
-    return answers.with_transaction(outcome)
 
 
-def _reverse(book: Book, asked: Asked, by: ReversedBy) -> Outcome:
+def record_result(asked: Asked, kind: ResultKind = "result") -> commands.RecordResult:
     fields = asked.fields
-    return book.submit(
-        commands.ReverseBet(
-            provider=asked.provider,
-            user=fields["userId"],
-            by=by,
-            currency=fields["currency"],
-            round=fields.get("roundId"),
-            game=fields["gameId"],
-            reference=fields["reference"],
-            whole_round=by == "refund" and "roundId" in fields,
-            said=asked.said(),
-        )
+    return commands.RecordResult(
+        provider=asked.provider,
+        user=fields["userId"],
+        kind=kind,
+        currency=fields["currency"],
+        round=fields["roundId"],
+        game=fields["gameId"],
+        reference=fields["reference"],
+        amount=fields["amount"],
+        said=asked.said(),
+    )
+
+
+def record_bonus(asked: Asked) -> commands.RecordResult:
+    return record_result(asked, "bonus")
+
+
+def record_jackpot(asked: Asked) -> commands.RecordResult:
+    return record_result(asked, "jackpot")
+
+
+def pay_promo(asked: Asked) -> commands.PayPromo:
+    fields = asked.fields
+    return commands.PayPromo(
+        provider=asked.provider,
+        user=fields["userId"],
+        currency=fields["currency"],
+        campaign=fields["campaignId"],
+        campaign_type=fields["campaignType"],
+        reference=fields["reference"],
+        amount=fields["amount"],
+        said=asked.said(),
+    )
+
+
+def close_round(asked: Asked) -> commands.EndRound:
+    fields = asked.fields
+    return commands.EndRound(
+        provider=asked.provider,
+        user=fields["userId"],
+        currency=fields["currency"],
+        round=fields["roundId"],
+        game=fields["gameId"],
+        said=asked.said(),
+    )
+
+
+def cancel_bet(asked: Asked) -> commands.ReverseBet:
+    return _reversal(asked, "cancel")
+
+
+def refund_bet(asked: Asked) -> commands.ReverseBet:
+    return _reversal(asked, "refund")
+
+
+def _reversal(asked: Asked, by: ReversedBy) -> commands.ReverseBet:
+    fields = asked.fields
+    return commands.ReverseBet(
+        provider=asked.provider,
+        user=fields["userId"],
+        by=by,
+        currency=fields["currency"],
+        round=fields.get("roundId"),
+        game=fields["gameId"],
+        reference=fields["reference"],
+        whole_round=by == "refund" and "roundId" in fields,
+        said=asked.said(),
+    )
+
+
+def cancel_whole_round(asked: Asked) -> commands.CancelRound:
+    fields = asked.fields
+    return commands.CancelRound(
+        provider=asked.provider,
+        user=fields["userId"],
+        currency=fields["currency"],
+        round=fields.get("roundId"),
+        game=fields["gameId"],
+        reference=fields["reference"],
+        said=asked.said(),
+    )
+
+
+def expire_session(asked: Asked) -> commands.ExpireSession:
+    fields = asked.fields
+    return commands.ExpireSession(
+        provider=asked.provider,
+        user=fields["userId"],
+        session=fields["sessionId"],
+        said=asked.said(),
     )
 
 

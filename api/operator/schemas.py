@@ -93,3 +93,20 @@ class RoundCancel(Cancel):
 
 class SessionExpired(Player):
     sessionId = Id(required=True)
+
+
+class OfWallet(Fields):
+    """What the back office does to a wallet, as a line of its list."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    userId = Id(required=True)
+    currency = Id(required=True)
+
+
+class OfCash(OfWallet):
+    """Cash in or out; the reference makes a retry harmless."""
+
+    reference = Id(required=True)
+    amount = Money(required=True)

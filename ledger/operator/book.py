@@ -30,6 +30,9 @@ from ledger.writer import Latch, Writer
 
 MAPPER = Mapper(events.TYPES)
 
+MOST_LISTED = 1000
+"""What other callers wait for, some 50 ms."""
+
 Place = tuple[str, Decided]
 """The stream to append to, and what was decided."""
 
@@ -117,6 +120,16 @@ class Book(Reading):
         Raises a Refusal when the rules deny it, a Breakdown when we failed.
         """
         return self._writer.submit(command)
+
+    def submit_many(self, listed: Sequence[commands.Command]) -> Sequence[Outcome | Exception]:
+        """Decides commands in their order and returns what each came to, once all are durable.
+
+        Each has its own outcome: a refusal or a breakdown stands where it came, and the rest goes on.
+        At most MOST_LISTED at once. Raises a Breakdown where none was decided, or it is unknown.
+        """
+        if len(listed) > MOST_LISTED:
+            raise ValueError(f"more than {MOST_LISTED} commands at once")
+        return self._writer.submit_many(listed)
 
     @property
     def position(self) -> int:

@@ -77,7 +77,7 @@ def test_the_readme_has_all_five_seeds_as_examples():
     paths = ("Cancel?", "Round?", "cancelround?")
     seeds = [command for command, answer in EXAMPLES if any(path in command for path in paths)]
     assert len(seeds) == 5
-    assert len(EXAMPLES) == 15
+    assert len(EXAMPLES) == 16
 
 
 def test_every_example_of_the_tour_answers_what_the_readme_prints(demo):
