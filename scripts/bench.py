@@ -25,6 +25,7 @@ from scripts.bench_spread import spread
 from scripts.bench_verify import bench_verify
 
 THREADS = (1, 2, 4, 8, 16, 32, 64)
+CONNECTIONS = (1, 8, 32, 128)
 TRY_S = 1.5
 FIGURES = ("requests_per_s", "p50_ms", "p99_ms", "p99_9_ms", "client_us")
 
@@ -42,9 +43,16 @@ class Plan(NamedTuple):
     runs: int
     threads: Sequence[int]
 
-    def load(self, port: int, seconds: float | None = None) -> dict[str, Any]:
+    def load(
+        self,
+        port: int,
+        *,
+        seconds: float | None = None,
+        connections: int | None = None,
+        calls: str = "bets",
+    ) -> dict[str, Any]:
         """Returns the figures of one run of the load."""
-        given = (port, self.connections, seconds or self.seconds)
+        given = (port, connections or self.connections, seconds or self.seconds, calls)
         found: dict[str, Any] = answer_of("scripts.bench_load", *given)
         return found
 
@@ -58,6 +66,7 @@ class Plan(NamedTuple):
 @options.bench_folder
 @click.option("--quick", is_flag=True, help="One run of a second and no search for thread counts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.picture
 @click.pass_context
 def bench(
     context: click.Context,
@@ -65,13 +74,15 @@ def bench(
     seconds: float,
     connections: int,
     folder: Path,
+    picture: Path | None,
     *,
     quick: bool,
     as_json: bool,
 ) -> None:
     """Measure bets: over HTTP beside a route that does nothing, and without HTTP.
 
-    Takes three minutes. Both servers and all files are its own, on the loopback only.
+    Also a casino's evening (bets, results, duplicates, cancels, refusals), and more and more
+    connections. Takes five minutes. Both servers and all files are its own, on the loopback only.
 
     Example: roundbook bench --runs 3 --json > bench.json
     """
@@ -83,6 +94,8 @@ def bench(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with _progress() as say:
         found = measure(plan, say)
+    if picture:
+        picture.write_text(bench_report.picture(found))
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
@@ -111,24 +124,38 @@ def _over_http(plan: Plan, say: Say) -> dict[str, Any]:
     ours, yardstick = partial(service, folder=plan.folder), partial(no_op, folder=plan.folder)
     tried = _tried(plan, yardstick, say)
     best = max(tried, key=tried.__getitem__, default=plan.threads[0])
-    runs: list[tuple[dict[str, Any], dict[str, Any]]] = []
     with ours() as service_port, yardstick(best) as no_op_port:
+        ways = {
+            "service": partial(plan.load, service_port),
+            "no_op": partial(plan.load, no_op_port),
+            "evening": partial(plan.load, service_port, calls="evening"),
+            **{
+                f"{n} connections": partial(plan.load, service_port, connections=n)
+                for n in CONNECTIONS
+                if n != plan.connections
+            },
+        }
+        runs: list[dict[str, Any]] = []
         for run in range(plan.runs):
             say(f"run {run + 1} of {plan.runs}")
-            runs.append((plan.load(service_port), plan.load(no_op_port)))
+            runs.append({name: way() for name, way in ways.items()})
     say("the request log")
     with ours(log_requests=True) as port:
         logging = plan.load(port)
-    medians = [_medians(of) for of in zip(*runs, strict=True)]
+    found = {name: _medians([run[name] for run in runs]) for name in ways}
+    by_connections = {n: found.pop(f"{n} connections", found["service"]) for n in CONNECTIONS}
     return {
         "connections": plan.connections,
         "seconds": plan.seconds,
         "runs": plan.runs,
-        "service": medians[0],
-        "no_op": {"threads": best, **medians[1], "tried": tried},
+        "service": found["service"],
+        "no_op": {"threads": best, **found["no_op"], "tried": tried},
         "service_logging": _medians([logging]),
-        "ratio": _ratio(*medians),
-        "ratios": [_ratio(*pair) for pair in runs],
+        "evening": found["evening"],
+        "by_connections": by_connections,
+        "ratio": _ratio(found["service"], found["no_op"]),
+        "ratios": [_ratio(run["service"], run["no_op"]) for run in runs],
+        "evening_ratio": _ratio(found["evening"], found["service"]),
     }
 
 
@@ -138,7 +165,7 @@ def _tried(plan: Plan, yardstick: Start, say: Say) -> dict[int, float]:
     for threads in plan.threads if len(plan.threads) > 1 else ():
         say(f"no-op route with {threads} threads")
         with yardstick(threads) as port:
-            found[threads] = plan.load(port, min(TRY_S, plan.seconds))["requests_per_s"]
+            found[threads] = plan.load(port, seconds=min(TRY_S, plan.seconds))["requests_per_s"]
     return found
 
 

@@ -8,7 +8,6 @@ import json
 import secrets
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -20,30 +19,35 @@ from ledger.money import read_text
 from ledger.operator.book import Book
 from ledger.operator.commands import Deposit, OpenWallet, PlaceBet
 from ledger.operator.events import Said
-from ledger.store import open_store
+from ledger.store import Asked, open_store
+from ledger.store.sqlite import SQLiteStore
 from projections import IN_TRANSACTION
 from scripts.bench_bets import CURRENCY, MOST_BETS_A_SECOND, OPENING_CASH, PLAYERS, bets, rate
 
 THREADS = (1, 8, 32, 64)
+LISTS = (32, 500)
 ROWS_A_COMMIT = 500
 MOST_ROWS = 100_000
 
 Row = tuple[Any, ...]
+Rows = Sequence[Sequence[Any]]
 
 
 @contextmanager
 def funded_book(url: str) -> Iterator[Book]:
     """Yields a book on a new store, its players funded."""
     with closing(Book(open_store(url, IN_TRANSACTION))) as book:
-
-        def fund(user: str) -> None:
-            cash = read_text(OPENING_CASH)
-            book.submit(OpenWallet(user=user, currency=CURRENCY))
-            book.submit(Deposit(user=user, currency=CURRENCY, reference=user, amount=cash))
-
-        with ThreadPoolExecutor(32) as pool:
-            list(pool.map(fund, PLAYERS))
+        fund(book)
         yield book
+
+
+def fund(book: Book) -> None:
+    """Opens every player's wallet, and fills it."""
+    cash = read_text(OPENING_CASH)
+    book.submit_many([OpenWallet(user=user, currency=CURRENCY) for user in PLAYERS])
+    book.submit_many(
+        [Deposit(user=user, currency=CURRENCY, reference=user, amount=cash) for user in PLAYERS]
+    )
 
 
 def command(bet: dict[str, str]) -> PlaceBet:
@@ -75,6 +79,49 @@ def submitted(url: str, *, threads: int, seconds: float) -> float:
         return rate(book.submit, commands, threads=threads, seconds=seconds)
 
 
+class Recorded(SQLiteStore):
+    """Keeps every statement it runs for many rows, by transaction."""
+
+    def __init__(self, file: Path) -> None:
+        self.batches: list[list[tuple[str, Rows]]] = []
+        super().__init__(str(file), IN_TRANSACTION)
+
+    def _begin(self, ahead: Asked) -> None:
+        self.batches.append([])
+        super()._begin(ahead)
+
+    def execute_many(self, statement: str, rows: Rows) -> int:
+        self.batches[-1].append((statement, rows))
+        return super().execute_many(statement, rows)
+
+
+def listed(folder: Path, size: int, seconds: float) -> tuple[float, float]:
+    """Returns bets a second in lists of `size`, and the same rows in the same transactions without the book."""
+    bets_ = [command(bet) for bet in islice(bets(), int(seconds * MOST_BETS_A_SECOND))]
+    lists = [bets_[start : start + size] for start in range(0, len(bets_) - size, size)]
+    store = Recorded(folder / f"lists-{size}.db")
+    with closing(Book(store)) as book:
+        fund(book)
+        before = len(store.batches)
+        book_rate = rate(book.submit_many, lists, threads=1, seconds=seconds) * size
+    file = folder / f"raw-lists-{size}.db"
+    SQLiteStore(str(file), IN_TRANSACTION).close()
+    with closing(_durable(file)) as connection:
+        for (trigger,) in connection.execute("select name from sqlite_master where type='trigger'"):
+            connection.execute(f"drop trigger {trigger}")
+
+        def commit(batch: Sequence[tuple[str, Rows]]) -> None:
+            connection.execute("begin immediate")
+            for statement, rows in batch:
+                connection.executemany(statement, rows)
+            connection.execute("commit")
+
+        for batch in store.batches[:before]:
+            commit(batch)
+        taken = store.batches[before:]
+        return book_rate, rate(commit, taken, threads=1, seconds=seconds) * size
+
+
 def inserted(folder: Path, rows: Sequence[Row], *, at_once: int, seconds: float) -> float:
     """Returns rows a second into a table like the book's, a commit per `at_once` rows."""
     chunks = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
@@ -88,10 +135,15 @@ def inserted(folder: Path, rows: Sequence[Row], *, at_once: int, seconds: float)
         return rate(commit, chunks, threads=1, seconds=seconds) * at_once
 
 
-def _table(file: Path) -> apsw.Connection:
+def _durable(file: Path) -> apsw.Connection:
     connection = apsw.Connection(str(file))
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
+    return connection
+
+
+def _table(file: Path) -> apsw.Connection:
+    connection = _durable(file)
     connection.execute(
         "create table stored_events (position integer primary key, stream text, version integer,"
         " topic text, state text, hash blob, unique (stream, version)) strict"
@@ -121,7 +173,14 @@ def main() -> None:
         return
     rows = stored(folder / f"book-{THREADS[-1]}.db")
     raw = {n: inserted(folder, rows, at_once=n, seconds=seconds) for n in (1, ROWS_A_COMMIT)}
-    print(json.dumps({"book_submit": book, "raw_sqlite": raw}))  # noqa: T201  (a process reads it)
+    lists = {n: listed(folder, n, seconds) for n in LISTS}
+    found = {
+        "book_submit": book,
+        "submit_many": {n: bets for n, (bets, _) in lists.items()},
+        "raw_lists": {n: raw for n, (_, raw) in lists.items()},
+        "raw_sqlite": raw,
+    }
+    print(json.dumps(found))  # noqa: T201  (a process reads it)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The load: unique bets over kept-alive connections from one thread; prints what it measured as JSON.
+"""The load: calls over kept-alive connections from one thread; prints what it measured as JSON.
 
 A closed loop: a connection sends its next bet when the last is answered, so that latency is that of
-so many callers, not of a fixed rate. Example: python -m scripts.bench_load PORT CONNECTIONS SECONDS
+so many callers, not of a fixed rate.
+Example: python -m scripts.bench_load PORT CONNECTIONS SECONDS [bets|evening]
 """
 
 import gc
@@ -11,38 +12,52 @@ import selectors
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
-from scripts.bench_bets import MOST_BETS_A_SECOND, PATH, bets
+from scripts.bench_bets import LOADS, MOST_BETS_A_SECOND, PAIR, Call
 
 WARM_UP_S = 0.5
-HEAD = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+HEAD = "HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 
-class Connection:
-    """A kept-alive connection, when its last bet was sent, and what came back of the answer so far."""
+class Request(NamedTuple):
+    """A whole HTTP request, and what its answer has in it."""
 
-    __slots__ = ("answer", "sent", "socket")
+    sent: bytes
+    answered: bytes
+
+
+class Connection:
+    """A kept-alive connection, when its last call was sent, and what came back of the answer so far."""
+
+    __slots__ = ("answer", "expected", "sent", "socket")
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sent, self.answer = 0.0, b""
+        self.sent, self.answer, self.expected = 0.0, b"", b""
 
 
-def requests(most: int) -> list[bytes]:
-    """Returns whole HTTP requests."""
-    bodies = (json.dumps(bet, separators=(",", ":")).encode() for bet in islice(bets(), most))
-    return [f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
+def requests(calls: Iterable[Call]) -> list[Request]:
+    """Returns calls as they are sent."""
+    return [_request(call) for call in calls]
 
 
-def drive(connections: Sequence[Connection], to_send: Iterator[bytes], until: float) -> list[float]:
+def _request(call: Call) -> Request:
+    body = json.dumps(call.body, separators=(",", ":")).encode()
+    head = f"POST {call.path}?{PAIR} {HEAD}Content-Length: {len(body)}\r\n\r\n"
+    return Request(head.encode() + body, f'"error":{call.error},'.encode())
+
+
+def drive(
+    connections: Sequence[Connection], to_send: Iterator[Request], until: float
+) -> list[float]:
     """Sends until a time of the performance counter or the last request; returns seconds of each.
 
-    Exits where an answer is not HTTP 200 and error 0.
+    Exits where an answer is not HTTP 200 with the error that is expected.
     """
     clock, took = time.perf_counter, []
     with selectors.DefaultSelector() as selector:
@@ -55,7 +70,7 @@ def drive(connections: Sequence[Connection], to_send: Iterator[bytes], until: fl
                 connection = key.data
                 connection.answer += connection.socket.recv(65536) or _fail(b"it was closed")
                 now = clock()
-                if not _whole(connection.answer):
+                if not _whole(connection):
                     continue
                 took.append(now - connection.sent)
                 request = next(to_send, None) if now < until else None
@@ -66,19 +81,19 @@ def drive(connections: Sequence[Connection], to_send: Iterator[bytes], until: fl
     return took
 
 
-def _send(connection: Connection, request: bytes) -> None:
-    connection.answer = b""
+def _send(connection: Connection, request: Request) -> None:
+    connection.answer, connection.expected = b"", request.answered
     connection.sent = time.perf_counter()
-    connection.socket.sendall(request)
+    connection.socket.sendall(request.sent)
 
 
-def _whole(answer: bytes) -> bool:
-    head, _, body = answer.partition(b"\r\n\r\n")
+def _whole(connection: Connection) -> bool:
+    head, _, body = connection.answer.partition(b"\r\n\r\n")
     length = _LENGTH.search(head)
     if not length or len(body) < int(length[1]):
         return False
-    if not (head.startswith(b"HTTP/1.1 200 ") and b'"error":0,' in body):
-        _fail(answer)
+    if not (head.startswith(b"HTTP/1.1 200 ") and connection.expected in body):
+        _fail(connection.answer)
     return True
 
 
@@ -105,7 +120,8 @@ def measured(took: list[float], seconds: float, cpu_s: float) -> dict[str, float
 def main() -> None:
     """Warms up, measures, prints."""
     port, size, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    to_send = iter(requests(int((WARM_UP_S + seconds) * MOST_BETS_A_SECOND)))
+    calls = LOADS[sys.argv[4] if len(sys.argv) > 4 else "bets"]()
+    to_send = iter(requests(islice(calls, int((WARM_UP_S + seconds) * MOST_BETS_A_SECOND))))
     connections = [Connection(port) for _ in range(size)]
     gc.disable()
     drive(connections, to_send, time.perf_counter() + WARM_UP_S)

@@ -13,6 +13,8 @@ import apsw
 from rich.console import Console
 from rich.table import Table
 
+from scripts import bench_picture
+
 FLUSHES = 200
 
 
@@ -63,12 +65,38 @@ def _over_http(http: Mapping[str, Any]) -> Table:
         "service": "service",
         "no_op": f"no-op route, best of threads: {http['no_op']['threads']}",
         "service_logging": "service, log_requests",
+        "evening": f"an evening's calls, {http['evening_ratio']:.2f} of the bets",
     }
     for key, name in named.items():
-        of = http[key]
-        latencies = (f"{of[name]:.2f}" for name in ("p50_ms", "p99_ms", "p99_9_ms"))
-        table.add_row(name, f"{of['requests_per_s']:,.0f}", *latencies)
+        table.add_row(name, *_figures(http[key]))
+    table.add_section()
+    for connections, of in http["by_connections"].items():
+        table.add_row(f"service, {connections} connections", *_figures(of))
     return table
+
+
+def _figures(of: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{of['requests_per_s']:,.0f}",
+        *(f"{of[name]:.2f}" for name in ("p50_ms", "p99_ms", "p99_9_ms")),
+    ]
+
+
+def picture(found: Mapping[str, Any]) -> str:
+    """Returns bets a second against connections, beside the route that does nothing, as SVG."""
+    http, where = found["http"], found["machine"]
+    of = http["by_connections"]
+    rates = [of[n]["requests_per_s"] for n in of]
+    no_op = http["no_op"]["requests_per_s"]
+    return bench_picture.draw(
+        "Bets a second over HTTP, each durable before it is answered",
+        f"connections; {where['cores']} cores, Python {where['python']}, {found['date'][:10]}",
+        [str(n) for n in of],
+        [
+            bench_picture.Line("bets", rates),
+            bench_picture.Line(f"no-op with {http['connections']}", [no_op] * len(rates)),
+        ],
+    )
 
 
 def _ratio(http: Mapping[str, Any]) -> str:
@@ -84,6 +112,8 @@ def _in_process(found: Mapping[str, Any]) -> Table:
     for name, key, unit, what in (
         ("Book.submit", "book_submit", "threads", "bets"),
         ("stock Application.save", "stock_save", "threads", "bets"),
+        ("Book.submit_many", "submit_many", "a list", "bets"),
+        ("the same rows, raw", "raw_lists", "a list", "bets"),
         ("raw sqlite3", "raw_sqlite", "rows a commit", "rows"),
     ):
         for count, rate in found[key].items():

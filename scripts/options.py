@@ -57,6 +57,12 @@ bench_folder = click.option(
     help="Where what is measured is made, and removed again [default: the system's temporary one].",
 )
 
+picture = click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Also draw what was found, as SVG.",
+)
+
 store = click.option("--store", help="Instead of the configured store: sqlite:///FILE.")
 
 

@@ -23,9 +23,14 @@ def test_a_quick_run_prints_every_documented_figure_and_leaves_nothing_behind(
     found = json.loads(ran.stdout)
     assert set(found) == {"date", "command", "machine", "http", "in_process"}
     assert set(found["machine"]) == {"cores", "kernel", "python", "sqlite", "flush_us"}
-    for server in ("service", "no_op", "service_logging"):
+    for server in ("service", "no_op", "service_logging", "evening"):
         assert set(found["http"][server]) >= FIGURES
     assert len(found["http"]["ratios"]) == found["http"]["runs"] == 1
+    assert set(found["http"]["by_connections"]) == {"1", "8", "32", "128"}
+    for figures in found["http"]["by_connections"].values():
+        assert set(figures) >= FIGURES
+    assert set(found["in_process"]["submit_many"]) == {"32", "500"}
+    assert set(found["in_process"]["raw_lists"]) == {"32", "500"}
     assert set(found["in_process"]["book_submit"]) == {"1", "8", "32", "64"}
     assert set(found["in_process"]["stock_save"]) == {"1", "32"}
     assert set(found["in_process"]["raw_sqlite"]) == {"1", "500"}
