@@ -21,6 +21,7 @@ from scripts.bench_books import books
 from scripts.bench_deliveries import deliveries
 from scripts.bench_postgres import postgres
 from scripts.bench_server import answer_of, no_op, service
+from scripts.bench_size import size
 from scripts.bench_spread import spread
 from scripts.bench_verify import bench_verify
 
@@ -188,6 +189,7 @@ def _in_process(plan: Plan, say: Say) -> dict[str, Any]:
 bench.add_command(deliveries)
 bench.add_command(books)
 bench.add_command(postgres)
+bench.add_command(size)
 bench.add_command(spread)
 bench.add_command(bench_verify)
 

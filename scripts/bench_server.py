@@ -14,7 +14,7 @@ from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import click
 
@@ -30,15 +30,33 @@ def service(
     *, folder: Path, log_requests: bool = False, store: str | None = None, funded: bool = False
 ) -> Iterator[int]:
     """Runs `roundbook serve`, on a new file where no store is named, with funded players; yields its port."""
+    with served(folder=folder, log_requests=log_requests, store=store) as found:
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(partial(_fund, found.port), () if funded else PLAYERS))
+        yield found.port
+
+
+class Served(NamedTuple):
+    """A service that is ready: its port, its first process, and what it took to start."""
+
+    port: int
+    process: int
+    start_s: float
+
+
+@contextmanager
+def served(
+    *, folder: Path, store: str | None = None, log_requests: bool = False, keep: bool = True
+) -> Iterator[Served]:
+    """Runs `roundbook serve` as it is; `keep`: with an audit file beside it."""
     with TemporaryDirectory(prefix="roundbook-bench-", dir=folder) as made:
         port, config = _free_port(), Path(made, "roundbook.toml")
         at = store or f"sqlite:///{made}/book.db"
-        config.write_text(_config(at, folder=made, log_requests=log_requests))
+        config.write_text(_config(at, folder=made, log_requests=log_requests, keep=keep))
         arguments = (*SERVE, "--config", str(config), "--port", str(port))
-        with _running(arguments, port=port, folder=Path(made)):
-            with ThreadPoolExecutor(16) as pool:
-                list(pool.map(partial(_fund, port), () if funded else PLAYERS))
-            yield port
+        began = time.perf_counter()
+        with _running(arguments, port=port, folder=Path(made)) as process:
+            yield Served(port, process, time.perf_counter() - began)
 
 
 @contextmanager
@@ -71,7 +89,7 @@ def answer_of(module: str, *arguments: object) -> Any:
 
 
 @contextmanager
-def _running(arguments: Sequence[str], *, port: int, folder: Path) -> Iterator[None]:
+def _running(arguments: Sequence[str], *, port: int, folder: Path) -> Iterator[int]:
     with (
         Path(folder, "log").open("wb") as log,
         _process(arguments, stdout=log, stderr=log) as process,
@@ -79,7 +97,7 @@ def _running(arguments: Sequence[str], *, port: int, folder: Path) -> Iterator[N
         if not _ready(process, port):
             said = Path(folder, "log").read_text(errors="replace")[-2000:]
             raise click.ClickException(f"{' '.join(arguments)} did not start:\n{said}")
-        yield
+        yield process.pid
 
 
 @contextmanager
@@ -122,7 +140,7 @@ def _ready(process: subprocess.Popen[bytes], port: int) -> bool:
             ):
                 return True
         except OSError:
-            time.sleep(0.05)
+            time.sleep(0.01)
     return False
 
 
@@ -151,10 +169,11 @@ def _free_port() -> int:
         return port
 
 
-def _config(store: str, *, folder: str, log_requests: bool) -> str:
+def _config(store: str, *, folder: str, log_requests: bool, keep: bool) -> str:
     return f"""store = "{store}"
 admin.token = "{TOKEN}"
 audit.folder = "{folder}"
+audit.keep = {str(keep).lower()}
 [server]
 log_requests = {str(log_requests).lower()}
 [[provider]]
