@@ -1,4 +1,4 @@
-"""`roundbook bench postgres`: what a bet costs on PostgreSQL, with one process, with two, and with a copy."""
+"""`roundbook bench postgres`: what a bet costs on PostgreSQL, with one process or several, and with a copy."""
 
 import secrets
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ from scripts.bench_server import answer_of, no_op, service
 from scripts.private_postgres import NoPostgres, Server, following, running
 from scripts.tables import show
 
+PROCESSES = (1, 2, 4, 8)
 ROOM = "-c max_connections=200"
 FIGURES = ("requests_per_s", "p50_ms", "p99_ms")
 WAIT_FOR_COPY: LiteralString = "alter system set synchronous_standby_names = 'ANY 1 (*)'"
@@ -49,7 +50,7 @@ def postgres(runs: int, seconds: float, connections: int, folder: Path, *, as_js
         return
     rows = [(name, *(f"{of[each]:,.2f}" for each in FIGURES)) for name, of in found["http"].items()]
     title = f"bets over {connections} connections, {runs} runs of {seconds:g} s, medians"
-    show(("over HTTP", "bets/s", "p50 ms", "p99 ms"), rows, title=title)
+    show(("processes, over HTTP", "bets/s", "p50 ms", "p99 ms"), rows, title=title)
     alone = [
         (name, threads, f"{rate:,.0f}")
         for name in ("book_submit", "stock_save")
@@ -66,11 +67,9 @@ def _measured(runs: int, seconds: float, connections: int, folder: Path) -> dict
         stack.enter_context(following(copied, ROOM))
         start = partial(_serving, folder=folder, stack=stack)
         load = partial(_load, connections=connections, seconds=seconds)
-        one, two = start(server, 1), start(server, 2)
         waits = start(copied, 1)
         ways: dict[str, Load] = {
-            "one process": partial(load, one),
-            "two processes": partial(load, two),
+            **{f"{n} of one book": partial(load, start(server, n)) for n in PROCESSES},
             "a copy, not waited for": partial(_told, copied, WAIT_FOR_NONE, partial(load, waits)),
             "a copy, waited for": partial(_told, copied, WAIT_FOR_COPY, partial(load, waits)),
             "no-op": partial(load, [stack.enter_context(no_op(1, folder=folder))]),
@@ -89,7 +88,7 @@ def _serving(server: Server, processes: int, *, folder: Path, stack: ExitStack) 
     """Starts processes on one new book; returns their ports."""
     store = f"{server.url}?schema=bench_{secrets.token_hex(4)}"
     return [
-        stack.enter_context(service(folder=folder, store=store, funded=number > 0))
+        stack.enter_context(service(folder=folder, store=store, second=number > 0))
         for number in range(processes)
     ]
 

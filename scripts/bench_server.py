@@ -27,12 +27,16 @@ START_S, STOP_S = 30, 10
 
 @contextmanager
 def service(
-    *, folder: Path, log_requests: bool = False, store: str | None = None, funded: bool = False
+    *, folder: Path, log_requests: bool = False, store: str | None = None, second: bool = False
 ) -> Iterator[int]:
-    """Runs `roundbook serve`, on a new file where no store is named, with funded players; yields its port."""
-    with served(folder=folder, log_requests=log_requests, store=store) as found:
+    """Runs `roundbook serve`, on a new file where no store is named, with funded players; yields its port.
+
+    `second`: there is one on this store already, which funded them and keeps the audit file.
+    """
+    named: dict[str, Any] = {"log_requests": log_requests, "store": store, "keep": not second}
+    with served(folder=folder, **named) as found:
         with ThreadPoolExecutor(16) as pool:
-            list(pool.map(partial(_fund, found.port), () if funded else PLAYERS))
+            list(pool.map(partial(_fund, found.port), () if second else PLAYERS))
         yield found.port
 
 
