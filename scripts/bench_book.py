@@ -22,7 +22,15 @@ from ledger.operator.events import Said
 from ledger.store import Asked, open_store
 from ledger.store.sqlite import SQLiteStore
 from projections import IN_TRANSACTION
-from scripts.bench_bets import CURRENCY, MOST_BETS_A_SECOND, OPENING_CASH, PLAYERS, bets, rate
+from scripts.bench_bets import (
+    CURRENCY,
+    MOST_BETS_A_SECOND,
+    OPENING_CASH,
+    PLAYERS,
+    bets,
+    one_core,
+    rate,
+)
 
 THREADS = (1, 8, 32, 64)
 LISTS = (32, 500)
@@ -160,22 +168,29 @@ def stored(file: Path) -> list[Row]:
 
 
 def main() -> None:
-    """Measures with more and more threads, then the rows alone."""
+    """Measures with more and more threads, then lists, then the rows alone."""
     folder, seconds, *server = Path(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:]
     schema = f"bench_{secrets.token_hex(4)}"
-    urls = {
-        n: f"{server[0]}?schema={schema}_{n}" if server else f"sqlite:///{folder}/book-{n}.db"
-        for n in THREADS
-    }
-    book = {n: submitted(url, threads=n, seconds=seconds) for n, url in urls.items()}
+
+    def measured(name: str) -> dict[int, float]:
+        urls = {
+            n: f"{server[0]}?schema={schema}_{name}_{n}"
+            if server
+            else f"sqlite:///{folder}/{name}-{n}.db"
+            for n in THREADS
+        }
+        return {n: submitted(url, threads=n, seconds=seconds) for n, url in urls.items()}
+
+    found: dict[str, Any] = {"book_submit": measured("book")}
+    with one_core():
+        found["book_submit_one_core"] = measured("held")
     if server:
-        print(json.dumps({"book_submit": book}))  # noqa: T201  (a process reads it)
+        print(json.dumps(found))  # noqa: T201  (a process reads it)
         return
     rows = stored(folder / f"book-{THREADS[-1]}.db")
     raw = {n: inserted(folder, rows, at_once=n, seconds=seconds) for n in (1, ROWS_A_COMMIT)}
     lists = {n: listed(folder, n, seconds) for n in LISTS}
-    found = {
-        "book_submit": book,
+    found |= {
         "submit_many": {n: bets for n, (bets, _) in lists.items()},
         "raw_lists": {n: raw for n, (_, raw) in lists.items()},
         "raw_sqlite": raw,

@@ -53,7 +53,7 @@ def postgres(runs: int, seconds: float, connections: int, folder: Path, *, as_js
     show(("processes, over HTTP", "bets/s", "p50 ms", "p99 ms"), rows, title=title)
     alone = [
         (name, threads, f"{rate:,.0f}")
-        for name in ("book_submit", "stock_save")
+        for name in ("book_submit", "book_submit_one_core", "stock_save", "stock_save_one_core")
         for threads, rate in found[name].items()
     ]
     show(("without HTTP", "threads", "bets/s"), alone)

@@ -111,7 +111,9 @@ def _in_process(found: Mapping[str, Any]) -> Table:
     table.add_column("a second", justify="right")
     for name, key, unit, what in (
         ("Book.submit", "book_submit", "threads", "bets"),
+        ("Book.submit, on one core", "book_submit_one_core", "threads", "bets"),
         ("stock Application.save", "stock_save", "threads", "bets"),
+        ("stock, on one core", "stock_save_one_core", "threads", "bets"),
         ("Book.submit_many", "submit_many", "a list", "bets"),
         ("the same rows, raw", "raw_lists", "a list", "bets"),
         ("raw sqlite3", "raw_sqlite", "rows a commit", "rows"),

@@ -21,7 +21,7 @@ sys.modules["sqlite3"] = pysqlite3
 from eventsourcing.application import Application  # noqa: E402
 from eventsourcing.domain import Aggregate, event  # noqa: E402
 
-from scripts.bench_bets import MOST_BETS_A_SECOND, bets, rate  # noqa: E402
+from scripts.bench_bets import MOST_BETS_A_SECOND, bets, one_core, rate  # noqa: E402
 
 THREADS = (1, 32)
 LOCK_WAIT_S = "30"
@@ -109,12 +109,17 @@ def saved(application: Application[UUID], *, threads: int, seconds: float) -> fl
 if __name__ == "__main__":
     folder, seconds, *server = Path(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:]
 
-    def opened(threads: int) -> Application[UUID]:
+    def opened(name: str, threads: int) -> Application[UUID]:
         return (
             on_server(server[0], threads)
             if server
-            else open_application(folder / f"stock-{threads}.db")
+            else open_application(folder / f"{name}-{threads}.db")
         )
 
-    rates = {n: saved(opened(n), threads=n, seconds=seconds) for n in THREADS}
-    print(json.dumps({"stock_save": rates}))  # noqa: T201  (another process reads it)
+    def measured(name: str) -> dict[int, float]:
+        return {n: saved(opened(name, n), threads=n, seconds=seconds) for n in THREADS}
+
+    found = {"stock_save": measured("stock")}
+    with one_core():
+        found["stock_save_one_core"] = measured("stock-held")
+    print(json.dumps(found))  # noqa: T201  (another process reads it)
