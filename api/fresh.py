@@ -31,9 +31,7 @@ def fresh(store: Store) -> Callable[[View], View]:
     def waiting(view: View) -> View:
         @wraps(view)
         def waited(*args: Any, **named: Any) -> Any:
-            asked = request.args.get("min_position")
-            if asked is not None:
-                _wait(store, _position(asked))
+            await_position(lambda: store.head().position)
             return view(*args, **named)
 
         return waited  # type: ignore[return-value]
@@ -52,15 +50,19 @@ def placed(book: Book) -> Callable[[Response], Response]:
     return place
 
 
+def await_position(reached: Callable[[], int]) -> None:
+    """Waits until it goes as far as the request's `?min_position=` says. Raises NotYet, Malformed."""
+    asked = request.args.get("min_position")
+    if asked is None:
+        return
+    wanted, late = _position(asked), time.monotonic() + WAIT_S
+    while (position := reached()) < wanted:
+        if time.monotonic() > late:
+            raise NotYet(f"this copy ends at position {position}, {wanted} is asked for")
+        time.sleep(LOOK_AGAIN_S)
+
+
 def _position(asked: str) -> int:
     if not (asked.isascii() and asked.isdigit() and len(asked) <= MOST_DIGITS):
         raise Malformed("must be a position: a whole number", field="min_position")
     return int(asked)
-
-
-def _wait(store: Store, position: int) -> None:
-    late = time.monotonic() + WAIT_S
-    while (head := store.head().position) < position:
-        if time.monotonic() > late:
-            raise NotYet(f"this copy ends at position {head}, {position} is asked for")
-        time.sleep(LOOK_AGAIN_S)

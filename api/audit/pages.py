@@ -1,6 +1,8 @@
 """The pages under /audit: a view of an audit file as HTML, and each of its tables as JSON, CSV or lines."""
 
 from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,8 +15,10 @@ from api.audit import links
 from api.audit.door import Door, inside
 from api.audit.shelf import NotKept, Shelf
 from api.audit.views import SHOWN, VIEWS, Elsewhere, Look, Unasked, View, report
+from api.fresh import NotYet, await_position
 from api.http import json_response, log_defect
 from api.problems import problem
+from ledger.refusals import Malformed
 from projections.as_of import Damaged, NotThere
 from projections.forms import Report, as_csv, as_lines, as_plain
 from projections.reports import RoundUnknown
@@ -36,7 +40,9 @@ WRONG: dict[type[Exception], tuple[int, str]] = {
     Unasked: (400, "malformed"),
     NotThere: (404, "not-there"),
     RoundUnknown: (404, "not-there"),
+    Malformed: (400, "malformed"),
     NotKept: (503, "no-audit-file"),
+    NotYet: (503, "behind"),
     Damaged: (409, "damaged"),
 }
 """How what cannot be shown is answered."""
@@ -145,6 +151,7 @@ def _add_door(blueprint: APIBlueprint, door: Door) -> None:
 def _shown(shelf: Shelf, party: str, name: str, view: Shower, form: str) -> Response | str:
     if party not in shelf.files or form not in ("", *FORMS):
         raise NotThere("there is no such page")
+    await_position(partial(shelf.reached, party))
     limit = -1 if form else SHOWN + 1
     with shelf.reading(party) as db:
         look = Look(db, party, shelf.files[party].name, request.args, shelf.head(party), limit)
@@ -206,9 +213,13 @@ def _nowhere(rest: str) -> Response:
 
 
 def _wrong(status: int, word: str, text: str) -> Response:
-    if not _wants_html():
-        return problem(status, word, text)
-    return Response(render_template("wrong.html", status=status, text=text), status)
+    if _wants_html():
+        response = Response(render_template("wrong.html", status=status, text=text), status)
+    else:
+        response = problem(status, word, text)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = "1"
+    return response
 
 
 def _answered(status: int, word: str) -> Callable[[Exception], Response]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
+from projections.as_of import head
 from projections.audit_file import AuditFileUnfit, open_audit_file
 
 
@@ -40,6 +41,11 @@ class Shelf:
             raise NotKept(
                 f"{file.name} cannot be read: move it away, and make it anew with `roundbook audit-file`"
             ) from error
+
+    def reached(self, party: str) -> int:
+        """Returns the position of the last event in a party's file. Raises NotKept."""
+        with self.reading(party) as db:
+            return head(db).position
 
     def head(self, party: str) -> int | None:
         """Returns the position of the book's last event; None where only the file is at hand."""

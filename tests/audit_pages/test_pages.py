@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -541,3 +542,30 @@ def test_before_the_last_change_there_is_a_wallet_or_no_link(pages: FlaskClient)
         (n for n in shown(pages, url).all("a") if n.words == "before the last change"), None
     ):
         url = str(link.attrs["href"])
+
+
+@pytest.mark.parametrize("form", ["", "json"])
+def test_a_page_waits_until_its_file_goes_as_far_as_is_asked(tmp_path: Path, form: str) -> None:
+    with closing(operator_book()) as book:
+        file = copy(book, tmp_path / "audit.db")
+        pages, held = visit({"operator": file}), book.store.head().position
+        url = address("operator", "home", min_position=held + 2)
+        url = form_of(url, form) if form else url
+
+        late = pages.get(url)
+        assert (late.status_code, late.headers["Retry-After"]) == (503, "1")
+        assert f"ends at position {held}, {held + 2} is asked for" in late.text
+
+        assert book.submit(controls.open_wallet(currency="SEK")).recorded
+        assert book.submit(controls.open_wallet(currency="NOK")).recorded
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(pages.get, url)
+            copy(book, file)
+            assert waiting.result().status_code == 200
+
+
+def test_a_position_that_is_none_is_refused(pages: FlaskClient) -> None:
+    url = address("operator", "home", min_position="soon")
+
+    assert pages.get(form_of(url, "json")).status_code == 400
+    assert "min_position: must be a position" in shown(pages, url, 400).text
