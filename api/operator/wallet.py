@@ -46,18 +46,16 @@ class Path:
 
     def answered(self, partners: Sequence[Partner], body: bytes) -> Reply:
         """Returns what these partners' call is answered."""
+        call, about = self.call, None
         try:
             said = read(body)
-        except NotJson as error:
-            return _denied(Malformed(str(error), field="body"), status=400)
-        except Refusal as refusal:
-            return _denied(refusal)
-        call, about = self.call.told_by(said), None
-        try:
+            call = call.told_by(said)
             fields, extra = call.schema.take(said)
             about = _about(call, fields)
             partner = named(partners, fields["providerId"])
             answer = call.answer(self._book, Asked(partner.id, fields, extra))
+        except NotJson as error:
+            return _denied(Malformed(str(error), field="body"), status=400)
         except CredentialWrong as wrong:
             return _denied(wrong, about, status=401)
         except (Refusal, Breakdown) as denial:

@@ -102,3 +102,14 @@ def test_what_is_no_call_is_flasks_to_answer(both, method):
     found = plain.send(method, f"/V4/Bet?{wire.LM_PAIR}")
 
     assert (got.status, raw) == (found.status, found.raw)
+
+
+@pytest.mark.parametrize(("path", "code"), [("/V4/Refund", "57"), ("/V4/Bet", 57)])
+def test_a_body_that_is_nested_too_deep_is_refused_with_the_calls_own_kind_of_code(
+    both, path, code
+):
+    deep = '{"a": ' * 9 + "1" + "}" * 9
+    direct, flask = asked_of(both, path, wire.LM_PAIR, deep)
+
+    assert direct == flask
+    assert json.loads(direct[1])["error"] == code
