@@ -11,7 +11,8 @@ from ledger.reader import TWICE, Number, same
 from ledger.refusals import AmountInvalid, FieldMissing, Malformed
 
 LONGEST_ID = 128
-MOST_PLANS, MOST_PLANNED_KEYS = 256, 64
+MOST_PLANS, MOST_PLANNED = 256, 1024
+"""So many ways to read a body are remembered, each with keys of so many characters in all."""
 
 
 class Field(fields.Field[Any]):
@@ -148,7 +149,7 @@ class Fields(Schema):
         if len(set(names)) < len(names):
             return None
         plan = self._plan(keys)
-        if len(self._plans) < MOST_PLANS and len(keys) <= MOST_PLANNED_KEYS:
+        if len(self._plans) < MOST_PLANS and sum(map(len, keys)) <= MOST_PLANNED:
             self._plans[keys] = plan
         return plan
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from api.fields import MOST_PLANNED, MOST_PLANS
 from api.operator.schemas import Bet
 from ledger import reader
 from ledger.reader import NotJson, read
@@ -55,3 +56,13 @@ def test_a_body_is_read_alike_whether_its_keys_were_met_before_or_not(keys):
     first, second = outcome(again.take, body), outcome(again.take, dict(body))
 
     assert first == second == outcome(Bet().take, body)
+
+
+def test_bodies_with_ever_other_keys_are_not_remembered_without_end():
+    bet = Bet()
+    for number in range(2 * MOST_PLANS):
+        outcome(bet.take, {f"key {number}": "1"})
+    assert len(bet._plans) == MOST_PLANS
+    long = Bet()
+    outcome(long.take, {"x" * MOST_PLANNED: "1", "y": "2"})
+    assert not long._plans
