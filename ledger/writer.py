@@ -200,7 +200,9 @@ class Writer(Generic[C, R]):
             self._settle_alone(batch)
 
     def _decide(self, batch: list[_Call[C, R]]) -> None:
-        outcomes = iter(self._commit([command for call in batch for command in call.commands]))
+        commands = [command for call in batch for command in call.commands]
+        told = zip(commands, self._commit(commands), strict=True)
+        outcomes = iter([outcome for _, outcome in told])
         for call in batch:
             call.outcomes = list(islice(outcomes, len(call.commands)))
 

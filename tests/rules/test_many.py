@@ -150,3 +150,14 @@ def test_a_long_list_does_not_wait_behind_more_than_a_batch() -> None:
     assert list(writer.submit_many(range(MOST_IN_A_BATCH + 9))) == [*range(MOST_IN_A_BATCH + 9)]
     assert sizes == [MOST_IN_A_BATCH + 9]
     writer.close()
+
+
+@pytest.mark.parametrize("many", [[], [1], [1, 2, 3]])
+def test_a_commit_that_tells_of_other_commands_than_it_was_given_is_a_defect_and_said(many) -> None:
+    said: list[Exception] = []
+    writer = Writer(lambda _: many, latch=thread_latch, on_defect=said.append)
+    outcomes = list(writer.submit_many([1, 2]))
+    assert said
+    assert all(outcome == 1 or isinstance(outcome, OutcomeUnknown) for outcome in outcomes)
+    assert len(outcomes) == 2
+    writer.close()
