@@ -14,10 +14,11 @@ from msgspec import Raw
 
 from api.audit import travel
 from api.audit.shelf import Shelf
-from api.fields import Fields, Id, Money, check_id
+from api.fields import check_id
 from api.fresh import fresh, placed
 from api.http import json_response
 from api.listed import listed
+from api.operator.schemas import Cash
 from ledger.money import to_text
 from ledger.operator import commands
 from ledger.operator.book import Book, Reading
@@ -28,13 +29,6 @@ from ledger.refusals import NoSuchRound
 from ledger.store import Record, Store
 
 MOST_EVENTS = 1000
-
-
-class Cash(Fields):
-    """Cash in or out; the reference makes a retry harmless."""
-
-    reference = Id(required=True)
-    amount = Money(required=True)
 
 
 class Whole(fields.Integer):

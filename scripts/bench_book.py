@@ -15,11 +15,13 @@ from typing import Any
 
 import apsw
 
+from api.operator.calls import Asked, place_bet
+from api.operator.schemas import Bet
 from ledger.money import read_text
 from ledger.operator.book import Book
 from ledger.operator.commands import Deposit, OpenWallet, PlaceBet
-from ledger.operator.events import Said
-from ledger.store import Asked, open_store
+from ledger.store import Asked as Foreseen
+from ledger.store import open_store
 from ledger.store.sqlite import SQLiteStore
 from projections import IN_TRANSACTION
 from scripts.bench_bets import (
@@ -32,6 +34,7 @@ from scripts.bench_bets import (
     rate,
 )
 
+BODY = Bet()
 THREADS = (1, 8, 32, 64)
 LISTS = (32, 500)
 ROWS_A_COMMIT = 500
@@ -60,23 +63,7 @@ def fund(book: Book) -> None:
 
 def command(bet: dict[str, str]) -> PlaceBet:
     """Returns what the API makes of a bet's body."""
-    return PlaceBet(
-        provider=bet["providerId"],
-        user=bet["userId"],
-        currency=bet["currency"],
-        round=bet["roundId"],
-        game=bet["gameId"],
-        session=bet["sessionId"],
-        reference=bet["reference"],
-        amount=read_text(bet["amount"]),
-        said=Said(
-            uuid=bet["uuid"],
-            session=bet["sessionId"],
-            game_name=bet["gameName"],
-            provider_time=bet["timestamp"],
-            details=bet["roundDetails"],
-        ),
-    )
+    return place_bet(Asked(bet["providerId"], *BODY.take(bet)))
 
 
 def submitted(url: str, *, threads: int, seconds: float) -> float:
@@ -94,7 +81,7 @@ class Recorded(SQLiteStore):
         self.batches: list[list[tuple[str, Rows]]] = []
         super().__init__(str(file), IN_TRANSACTION)
 
-    def _begin(self, ahead: Asked) -> None:
+    def _begin(self, ahead: Foreseen) -> None:
         self.batches.append([])
         super()._begin(ahead)
 

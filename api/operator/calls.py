@@ -206,31 +206,26 @@ def refund_bet(asked: Asked) -> commands.ReverseBet:
 
 
 def _reversal(asked: Asked, by: ReversedBy) -> commands.ReverseBet:
-    fields = asked.fields
-    return commands.ReverseBet(
-        provider=asked.provider,
-        user=fields["userId"],
-        by=by,
-        currency=fields["currency"],
-        round=fields.get("roundId"),
-        game=fields["gameId"],
-        reference=fields["reference"],
-        whole_round=by == "refund" and "roundId" in fields,
-        said=asked.said(),
-    )
+    whole_round = by == "refund" and "roundId" in asked.fields
+    return commands.ReverseBet(**_of_reference(asked), by=by, whole_round=whole_round)
 
 
 def cancel_whole_round(asked: Asked) -> commands.CancelRound:
+    return commands.CancelRound(**_of_reference(asked))
+
+
+def _of_reference(asked: Asked) -> dict[str, Any]:
+    """Returns what every reversal says: whose money, in which game, by which reference."""
     fields = asked.fields
-    return commands.CancelRound(
-        provider=asked.provider,
-        user=fields["userId"],
-        currency=fields["currency"],
-        round=fields.get("roundId"),
-        game=fields["gameId"],
-        reference=fields["reference"],
-        said=asked.said(),
-    )
+    return {
+        "provider": asked.provider,
+        "user": fields["userId"],
+        "currency": fields["currency"],
+        "round": fields.get("roundId"),
+        "game": fields["gameId"],
+        "reference": fields["reference"],
+        "said": asked.said(),
+    }
 
 
 def expire_session(asked: Asked) -> commands.ExpireSession:

@@ -105,8 +105,12 @@ class OfWallet(Fields):
     currency = Id(required=True)
 
 
-class OfCash(OfWallet):
+class Cash(Fields):
     """Cash in or out; the reference makes a retry harmless."""
 
     reference = Id(required=True)
     amount = Money(required=True)
+
+
+class OfCash(OfWallet, Cash):
+    """The same, as a line."""
