@@ -48,6 +48,13 @@ class Known(Generic[S]):
             for table, keys in rows.items()
         }
 
+    def has(self, asked: Asked) -> bool:
+        """Returns whether all of it is known, and the rows are there."""
+        streams, rows = asked
+        return all(map(self.states.__contains__, streams)) and all(
+            self.rows.get((table, key)) for table, keys in rows.items() for key in keys
+        )
+
     def keep(self, batch: "Batch[S]") -> None:
         """Takes what a batch has read and recorded, and lets the longest unused go."""
         _keep(self.states, batch.states, MOST_STATES)

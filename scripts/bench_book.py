@@ -81,9 +81,9 @@ class Recorded(SQLiteStore):
         self.batches: list[list[tuple[str, Rows]]] = []
         super().__init__(str(file), IN_TRANSACTION)
 
-    def _begin(self, ahead: Foreseen) -> None:
+    def _begin(self, ahead: Foreseen, *, presumed: bool) -> None:
         self.batches.append([])
-        super()._begin(ahead)
+        super()._begin(ahead, presumed=presumed)
 
     def execute_many(self, statement: str, rows: Rows) -> int:
         self.batches[-1].append((statement, rows))

@@ -93,6 +93,7 @@ class Book(Reading):
             empty=Round(),
             evolve=round.evolve,
             foresee=_foreseen,
+            expect=_expected,
             decide=self._decide,
             now=now,
         )
@@ -345,6 +346,20 @@ def _foreseen(batch_of: Sequence[commands.Command]) -> Asked:
         wallets.add((command.user, command.currency))
         rounds.add((provider, round_id))
     return streams, {"reference_index": references, "wallets": wallets, "rounds": rounds}
+
+
+def _expected(batch_of: Sequence[commands.Command]) -> Asked:
+    """Returns what is there as a rule: the wallets, and the rounds that results are of."""
+    streams: list[str] = []
+    wallets: list[tuple[str, ...]] = []
+    rounds: list[tuple[str, ...]] = []
+    for command in batch_of:
+        if isinstance(command, commands.PlaceBet | commands.RecordResult):
+            wallets.append((command.user, command.currency))
+        if isinstance(command, commands.RecordResult):
+            streams.append(name("round", command.provider, command.round))
+            rounds.append((command.provider, command.round))
+    return streams, {"wallets": wallets, "rounds": rounds}
 
 
 def _assert_follows(row: Row | None, event: events.WalletEvent) -> None:

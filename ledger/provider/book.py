@@ -105,6 +105,7 @@ class Book:
             empty=Round(),
             evolve=round.evolve,
             foresee=_foreseen,
+            expect=_expected,
             decide=self._decide,
             now=now,
         )
@@ -424,6 +425,21 @@ def _foreseen(batch_of: Sequence[commands.Command]) -> Asked:
                 deliveries.add((command.operator, command.kind, command.reference))
         if isinstance(command, commands.RoundCommand):
             streams.add(name("round", command.operator, command.round))
+    return streams, {"deliveries": deliveries}
+
+
+def _expected(batch_of: Sequence[commands.Command]) -> Asked:
+    """Returns what of that is there as a rule: all but what new bets and results bring."""
+    streams: list[str] = []
+    deliveries: list[Key] = []
+    for command in batch_of:
+        match command:
+            case commands.PlaceBet():
+                continue
+            case commands.RoundCommand():
+                streams.append(name("round", command.operator, command.round))
+            case commands.StartSend() | commands.EndSend():
+                deliveries.append((command.operator, command.kind, command.reference))
     return streams, {"deliveries": deliveries}
 
 

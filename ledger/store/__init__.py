@@ -37,6 +37,10 @@ class StoreUnfit(Exception):
     """The store cannot be used as it is; the text says what to do."""
 
 
+class Presumed(Exception):
+    """A transaction went on what is not so: nothing was written, and it can be decided anew."""
+
+
 class FlushFailed(PersistenceError):
     """What was written may or may not be on the disk: only a restart can tell."""
 
@@ -83,10 +87,14 @@ class Store(ApplicationRecorder):
         """The tables kept in the write transaction."""
 
     @abstractmethod
-    def transaction(self, ahead: Asked = NOTHING) -> AbstractContextManager[Head]:
+    def transaction(
+        self, ahead: Asked = NOTHING, *, presumed: bool = False
+    ) -> AbstractContextManager[Head]:
         """Takes the store for writing: reads inside see the head it yields and nothing later.
 
         `ahead` is what `load` will be asked for first: a store far away reads it in the same round trip.
+        With `presumed` it may spare that: it takes for granted that nobody else wrote, and that nothing
+        of `ahead` is there, has both checked when it commits, and raises Presumed where one was wrong.
 
         What is inserted inside is durable when the block ends; an exception leaves nothing.
         """

@@ -35,7 +35,7 @@ class MemoryStore(POPOApplicationRecorder, Store):
     # writing
 
     @contextmanager
-    def transaction(self, ahead: Asked = NOTHING) -> Iterator[Head]:  # noqa: ARG002  (all is near)
+    def transaction(self, ahead: Asked = NOTHING, *, presumed: bool = False) -> Iterator[Head]:  # noqa: ARG002  (all is near)
         with self._database_lock:
             length = len(self._stored_events)
             self._undo.clear()

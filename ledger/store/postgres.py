@@ -5,6 +5,7 @@ have one order, and whoever reads by position misses nothing. Every wait has an 
 """
 
 import re
+import select
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -20,7 +21,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from ledger.projection import Changes, Key, Projection, Row
-from ledger.store import EVENTS, SEALS, Asked, Loaded, StoreUnfit, told
+from ledger.store import EVENTS, SEALS, Asked, Loaded, Presumed, StoreUnfit, told
 from ledger.store.chain import Head
 from ledger.store.patience import TCP, WAITS, Watch
 from ledger.store.sql import SqlStore
@@ -29,7 +30,9 @@ from ledger.store.sql_postgres import (
     COPIES,
     HEAD,
     LOCK,
+    NOT_AS_PRESUMED,
     NOTHING_WRITTEN,
+    PRESUME,
     SCAN,
     SEALED,
     SIZE,
@@ -38,6 +41,7 @@ from ledger.store.sql_postgres import (
     appending,
     keyed,
     marked,
+    presuming,
     translated,
 )
 
@@ -50,6 +54,9 @@ WRITES = (
     " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
 )
 """Whoever writes finds each row by its key, planned once, however large a table was when it was planned."""
+
+CALM_AFTER = 4
+"""Transactions during which nobody else wrote, until that is presumed."""
 
 Loading = tuple[psycopg.Cursor[Any] | None, dict[str, psycopg.Cursor[Any]]]
 """What was asked, to be fetched."""
@@ -78,6 +85,7 @@ class PostgresStore(SqlStore):
         self._found = Head()
         self._made: list[Any] = []
         self._ahead: tuple[Asked, Loaded] | None = None
+        self._presumed, self._calm = False, 0
         self._warning = ""
         self._watch = Watch()
         try:
@@ -139,7 +147,8 @@ class PostgresStore(SqlStore):
             if not self._exists():
                 self._writer.execute(sql.SQL("create schema if not exists {}").format(schema))
             tables = [translated(p) for p in self._projections]
-            for script in (TABLES, *tables, appending(self._tables.values(), tables)):
+            functions = appending(kept := self._tables.values(), tables), presuming(kept)
+            for script in (TABLES, *tables, *functions):
                 self._writer.execute(script)
 
     def _check(self) -> None:
@@ -161,10 +170,16 @@ class PostgresStore(SqlStore):
 
     # writing
 
-    def _begin(self, ahead: Asked) -> None:
+    def _begin(self, ahead: Asked, *, presumed: bool) -> None:
         """A connection that was lost meanwhile is made anew: nothing was written on it yet."""
         self._unsent.clear()
         writer = self._writer
+        self._presumed = (
+            presumed and self._head.position > 0 and self._calm >= CALM_AFTER and _is_silent(writer)
+        )
+        if self._presumed:
+            self._found, self._ahead = self._head, (ahead, ({}, {table: {} for table in ahead[1]}))
+            return
         try:
             self._take_lock(writer, ahead)
         except psycopg.OperationalError:
@@ -183,8 +198,22 @@ class PostgresStore(SqlStore):
         self._found = Head(position, hashed) if position else Head()
         self._ahead = ahead, self._answers(loading)
 
+    def _look(self) -> None:
+        """Begins after all where a batch asks for more than it said: then what was presumed is looked at."""
+        writer, left = self._writing, (self._found, self._made)
+        if not self._presumed or not writer or not self._ahead:
+            return
+        self._presumed = False
+        with self._translated():
+            self._take_lock(writer, self._ahead[0])
+        streams, tables = self._ahead[1]
+        if (self._found, self._made) != left or streams or any(tables.values()):
+            raise Presumed
+
     def _arrive(self, left: object) -> tuple[Head, bool]:
-        return self._found, left == (self._found, self._made)
+        untouched = left == (self._found, self._made)
+        self._calm = self._calm + 1 if untouched else 0
+        return self._found, untouched
 
     def _leave(self) -> object:
         return self._head, self._made
@@ -221,6 +250,10 @@ class PostgresStore(SqlStore):
         writer, self._warning = self._own, ""
         assert writer
         with self._translated(), self._watch.over(writer), writer.pipeline():
+            if self._presumed:
+                writer.execute("begin")
+                writer.execute(LOCK)
+                writer.execute(PRESUME, (_json(self._presumption()),), prepare=True)
             if not self._unsent:
                 writer.execute(NOTHING_WRITTEN)
             self._send(writer)
@@ -229,8 +262,18 @@ class PostgresStore(SqlStore):
         if self._warning:
             raise persistence.OperationalError(self._warning)
 
+    def _presumption(self) -> dict[str, Any]:
+        assert self._ahead
+        (streams, tables), (position, hashed) = self._ahead[0], self._found
+        return {
+            "head": (position, hashed.hex(), *self._made),
+            "streams": [*streams],
+            "tables": {table: [*keys] for table, keys in tables.items()},
+        }
+
     def _roll_back(self) -> None:
         """A connection that cannot even do that is thrown away: the server forgets for it."""
+        self._presumed, self._calm = False, 0
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -258,6 +301,7 @@ class PostgresStore(SqlStore):
 
     def _read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Reads again on a new connection, where an idle one was lost meanwhile."""
+        self._look()
         if self._unsent and (writer := self._writing):
             with self._translated():
                 self._send(writer)
@@ -276,6 +320,7 @@ class PostgresStore(SqlStore):
             return super().load(asked)
         if self._ahead and self._ahead[0] is asked:
             return self._ahead[1]
+        self._look()
         with self._translated(), self._watch.over(writer):
             with writer.pipeline():
                 loading = self._ask(writer, asked)
@@ -345,6 +390,13 @@ def _address(url: str) -> tuple[str, str]:
     return urlunsplit(parts._replace(query=urlencode(given))), schema
 
 
+def _is_silent(connection: psycopg.Connection[Any]) -> bool:
+    """Returns whether an idle connection has nothing to say: that its server ended it, as a rule."""
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return not waiting.poll(0)
+
+
 def _text(error: psycopg.Error) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -361,6 +413,8 @@ class _Translated:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         match error:
+            case psycopg.Error(sqlstate=state) if state == NOT_AS_PRESUMED:
+                raise Presumed from error
             case psycopg.IntegrityError():
                 raise persistence.IntegrityError(_text(error)) from error
             case psycopg.OperationalError():

@@ -74,8 +74,8 @@ class SqlStore(Store):
         """Returns a connection that only reads."""
 
     @abstractmethod
-    def _begin(self, ahead: Asked) -> None:
-        """Takes the store for writing; may read ahead."""
+    def _begin(self, ahead: Asked, *, presumed: bool) -> None:
+        """Takes the store for writing; may read ahead, or presume that nothing of it is there."""
 
     @abstractmethod
     def _arrive(self, left: object) -> tuple[Head, bool]:
@@ -174,12 +174,12 @@ class SqlStore(Store):
     # writing
 
     @contextmanager
-    def transaction(self, ahead: Asked = NOTHING) -> Iterator[Head]:
+    def transaction(self, ahead: Asked = NOTHING, *, presumed: bool = False) -> Iterator[Head]:
         with self._lock:
             outer, left, self._left = self._own, self._left, None
             try:
                 with self._translated():
-                    self._begin(ahead)
+                    self._begin(ahead, presumed=presumed and left is not None)
                 self._local.connection = self._writer
                 self._head, self._untouched = self._arrive(left)
                 yield self._head

@@ -57,6 +57,8 @@ COPIES = (
     " current_setting('synchronous_standby_names') <> '' from pg_stat_replication"
 )
 APPEND = "select append(%b)"
+PRESUME = "select presume(%b)"
+NOT_AS_PRESUMED = "RB001"
 _EVENTS = (
     "insert into stored_events select (e->>0)::bigint, e->>1, (e->>2)::bigint, e->>3, e->>4,"
     " decode(e->>5, 'hex') from jsonb_array_elements(batch->'stored_events') e;"
@@ -85,10 +87,10 @@ def translated(projection: Projection) -> str:
 
 
 @cache
-def keyed(table: Table) -> str:
-    """Selects the whole rows of keys."""
+def keyed(table: Table, keys: str = "%b") -> str:
+    """Selects the whole rows of keys, which are a parameter unless they are said."""
     same = _all(f"{_quoted(each)} = e->>{place}" for place, each in enumerate(table.key))
-    return f"select {table.name}.* from jsonb_array_elements(%b) e join {table.name} on {same}"
+    return f"select {table.name}.* from jsonb_array_elements({keys}) e join {table.name} on {same}"
 
 
 def appending(tables: Iterable[Table], scripts: Iterable[str]) -> str:
@@ -98,6 +100,22 @@ def appending(tables: Iterable[Table], scripts: Iterable[str]) -> str:
         "create or replace function append(batch jsonb) returns void language plpgsql as $$"
         f" declare found bigint; begin {_EVENTS} {parts} end $$"
     )
+
+
+def presuming(tables: Iterable[Table]) -> str:
+    """Returns the function that checks, under the lock, what a batch was decided on."""
+    keys = ((table, f"presumed->'tables'->'{table.name}'") for table in tables)
+    there = "".join(f" or exists ({keyed(table, said)})" for table, said in keys)
+    return (
+        "create or replace function presume(presumed jsonb) returns void language plpgsql as $$"
+        f" begin if presumed->'head' is distinct from (select {_AT} from ({HEAD}) now)"
+        " or exists (select from jsonb_array_elements_text(presumed->'streams') named"
+        f" join stored_events on stream = named){there}"
+        f" then raise exception 'not as presumed' using errcode = '{NOT_AS_PRESUMED}'; end if; end $$"
+    )
+
+
+_AT = "jsonb_build_array(position, encode(hash, 'hex'), last_value, is_called)"
 
 
 def _writing(table: Table, script: str) -> str:

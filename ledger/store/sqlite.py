@@ -165,7 +165,7 @@ class SQLiteStore(SqlStore):
     def _writer(self) -> apsw.Connection:
         return self._connection
 
-    def _begin(self, ahead: Asked) -> None:  # noqa: ARG002  (all is near)
+    def _begin(self, ahead: Asked, *, presumed: bool) -> None:  # noqa: ARG002  (all is near)
         self._connection.execute("begin immediate")
 
     def _arrive(self, left: object) -> tuple[Head, bool]:

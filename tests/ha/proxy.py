@@ -1,4 +1,4 @@
-"""A wire to one server that can be cut, or lose the answer to a commit."""
+"""A wire to one server that can be cut, or lose the answer to a commit; counts the turns on it."""
 
 import socket
 import threading
@@ -12,7 +12,8 @@ COMMITTED = b"COMMIT\0"
 class Proxy:
     def __init__(self, target: int) -> None:
         self.port, self._target = free_port(), target
-        self.lost = 0
+        self.lost = self.turns = 0
+        self._asked = False
         self._losing = threading.Event()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._listening = socket.create_server(("127.0.0.1", self.port))
@@ -73,6 +74,8 @@ class Proxy:
                 if answers and COMMITTED in data and self._losing.is_set():
                     self.lost += 1
                     break
+                self.turns += not answers and not self._asked
+                self._asked = not answers
                 sink.sendall(data)
         self._end(pair)
 

@@ -440,7 +440,7 @@ def raced(store_class: type[Any]) -> type[Any]:
         untouched = False
 
         @contextmanager
-        def transaction(self, ahead: Any = None) -> Iterator[Head]:
+        def transaction(self, ahead: Any = None, *, presumed: bool = False) -> Iterator[Head]:
             yield self.head()
 
         def insert_events(
