@@ -17,9 +17,12 @@ class Periodic:
         every_s: float,
         name: str,
         on_defect: Callable[[Exception], None],
+        wait: Callable[[float], object] | None = None,
     ) -> None:
+        """`wait`: for so many seconds at most, where something tells that it is time; `stop` waits for that."""
         self._do, self._every_s, self._on_defect = do, every_s, on_defect
         self._stopping = threading.Event()
+        self._wait = wait or self._stopping.wait
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -42,4 +45,4 @@ class Periodic:
                 if told != (said := (type(defect), str(defect))):
                     self._on_defect(defect)
                 told = said
-            self._stopping.wait(self._every_s)
+            self._wait(self._every_s)

@@ -2,7 +2,8 @@
 
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,17 @@ from api.http import log_defect
 from api.settings import Settings
 from ledger.periodic import Periodic
 from ledger.rebuild import without_collector
+from ledger.store import news
 from scripts.audit_file import catch_up
 from scripts.source import Party, open_source
 
 STEP = 10_000
 """Events between two openings of the book: a snapshot that is held for long lets its WAL grow."""
+
+LEAST_S = 0.2
+"""Between two looks at a book that tells when it grew."""
+
+Wait = Callable[[float], object]
 
 PARTIES: tuple[Party, ...] = ("operator", "provider")
 
@@ -63,6 +70,17 @@ def bring_up(task: Task) -> None:
             held = catch_up(task.file, source, party=task.party, upto=held + STEP).position
 
 
+def _unhurried(wait: Wait | None) -> Wait | None:
+    """Has a book that grows all the time looked at so often, and not more."""
+
+    def waited(seconds: float) -> None:
+        time.sleep(LEAST_S)
+        if wait:
+            wait(seconds)
+
+    return waited if wait else None
+
+
 def _keep(wanted: Sequence[Task], every_s: float) -> None:
     """Ends when its parent does, however that ends; a file that is cut short is continued next time."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -72,7 +90,13 @@ def _keep(wanted: Sequence[Task], every_s: float) -> None:
     for task in wanted:
         task.file.parent.mkdir(parents=True, exist_ok=True)
         name = f"{task.party}'s audit file"
-        Periodic(partial(bring_up, task), every_s=every_s, name=name, on_defect=log_defect).start()
+        Periodic(
+            partial(bring_up, task),
+            every_s=every_s,
+            name=name,
+            on_defect=log_defect,
+            wait=_unhurried(news(task.store)),
+        ).start()
     parent = multiprocessing.parent_process()
     assert parent
     parent.join()

@@ -26,6 +26,9 @@ from ledger.refusals import Breakdown
 POLL_S = 0.25
 """How often a lane looks for what other processes made due, or what waited its time."""
 
+NEWS_S = 0.25
+"""How long a store is listened to in one go, and how long its news are not asked for again."""
+
 LONGEST_BACKOFF_S = 60.0
 LEASE_MARGIN_S = 5.0
 STOP_S = 2.0
@@ -102,11 +105,21 @@ class Courier:
     async def _deliver(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         lanes = [asyncio.create_task(lane.run()) for lane in self._lanes.values()]
+        lanes += [asyncio.create_task(self._follow())] if self._book.store.remote else []
         self._running.set()
         await self._stopping.wait()
         for lane in self._lanes.values():
             lane.stop()
         await asyncio.gather(*lanes, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        """Has every lane look at once where the store tells that somebody wrote, if not all the time."""
+        assert self._stopping
+        while not self._stopping.is_set():
+            if await self.ask(lambda: self._book.store.await_news(NEWS_S)):
+                for lane in self._lanes.values():
+                    lane.wake()
+                await _first(self._stopping, NEWS_S)
 
 
 class Lane:

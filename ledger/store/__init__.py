@@ -4,8 +4,9 @@ A store is an `ApplicationRecorder` of the eventsourcing library: streams, notif
 optimistic concurrency are the library's contract, and its contract tests hold for every store here.
 """
 
+import time
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -17,6 +18,7 @@ from ledger.projection import Changes, Key, Projection, Row
 from ledger.store.chain import Head
 
 EVENTS, SEALS = "stored_events", "seals"
+POSTGRES = ("postgresql://", "postgres://")
 PAGE = 1000
 
 
@@ -76,6 +78,11 @@ class Store(ApplicationRecorder):
     def copies(self) -> str:
         """Returns who else holds what is committed: "none", "asynchronous", "synchronous" or "waiting" for them."""
         return "none"
+
+    def await_news(self, seconds: float) -> bool:
+        """Waits until somebody wrote, or for so many seconds; returns whether it was told. For one thread."""
+        time.sleep(seconds)
+        return False
 
     def size(self) -> int:
         """Returns the bytes it takes on a disk."""
@@ -227,6 +234,15 @@ def told(url: str) -> str:
     )
 
 
+def news(url: str) -> Callable[[float], object] | None:
+    """Returns what waits until the store at a URL grew, or for so many seconds; None where nobody tells."""
+    if not url.startswith(POSTGRES):
+        return None
+    from ledger.store.postgres import listener
+
+    return listener(url).wait
+
+
 def open_store(
     url: str,
     projections: Sequence[Projection] = (),
@@ -249,7 +265,7 @@ def open_store(
     if scheme == "sqlite" and len(path) > 1 and path.startswith("/"):
         where = path.removeprefix("/")
         return SQLiteStore(where, projections, create=create, read_only=read_only)
-    if scheme in ("postgresql", "postgres"):
+    if url.startswith(POSTGRES):
         from ledger.store.postgres import PostgresStore
 
         return PostgresStore(url, projections, create=create, read_only=read_only)

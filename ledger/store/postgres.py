@@ -8,6 +8,7 @@ import re
 import select
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from queue import Empty
 from typing import Any
@@ -23,6 +24,7 @@ from psycopg.types.json import Jsonb
 from ledger.projection import Changes, Key, Projection, Row
 from ledger.store import EVENTS, SEALS, Asked, Loaded, Presumed, StoreUnfit, told
 from ledger.store.chain import Head
+from ledger.store.notify import Listener, Teller
 from ledger.store.patience import TCP, WAITS, Watch
 from ledger.store.sql import SqlStore
 from ledger.store.sql_postgres import (
@@ -88,6 +90,8 @@ class PostgresStore(SqlStore):
         self._presumed, self._calm = False, 0
         self._warning = ""
         self._watch = Watch()
+        self._teller = Teller(self._connect, self._schema)
+        self._listener = Listener(self._connect, self._schema)
         try:
             if create and not read_only:
                 self._create()
@@ -133,10 +137,7 @@ class PostgresStore(SqlStore):
             connection.close()
 
     def _connect(self, more: str = "") -> psycopg.Connection[Any]:
-        options = (
-            f"{more} {WAITS} -c search_path={self._schema} -c synchronous_commit=on -c timezone=UTC"
-        )
-        return psycopg.connect(self._url, autocommit=True, options=options, **TCP)
+        return _connected(self._url, self._schema, more)
 
     def _create(self) -> None:
         schema = sql.Identifier(self._schema)
@@ -163,6 +164,8 @@ class PostgresStore(SqlStore):
 
     def close(self) -> None:
         self._closed = True
+        self._teller.close()
+        self._listener.close()
         self._watch.close()
         self._forget_idle()
         if self._connection is not None:
@@ -247,7 +250,7 @@ class PostgresStore(SqlStore):
 
     def _flush(self) -> None:
         """Writes and commits, in one round trip, all or nothing; never on another connection than was begun on."""
-        writer, self._warning = self._own, ""
+        writer, self._warning, grew = self._own, "", bool(self._unsent)
         assert writer
         with self._translated(), self._watch.over(writer), writer.pipeline():
             if self._presumed:
@@ -261,6 +264,8 @@ class PostgresStore(SqlStore):
             writer.execute("commit")
         if self._warning:
             raise persistence.OperationalError(self._warning)
+        if grew:
+            self._teller.tell()
 
     def _presumption(self) -> dict[str, Any]:
         assert self._ahead
@@ -350,6 +355,9 @@ class PostgresStore(SqlStore):
         width = len(self._tables[table].key)
         return {row[:width]: row[width:] for row in rows.fetchall()}
 
+    def await_news(self, seconds: float) -> bool:
+        return self._listener.wait(seconds)
+
     def size(self) -> int:
         found: int = self._read(SIZE)[0][0]
         return found
@@ -378,6 +386,17 @@ class PostgresStore(SqlStore):
         ):
             yield from page
             last = page[-1][0]
+
+
+def listener(url: str) -> Listener:
+    """Returns what waits until the book that a URL names grew."""
+    address, schema = _address(url)
+    return Listener(partial(_connected, address, schema), schema)
+
+
+def _connected(address: str, schema: str, more: str) -> psycopg.Connection[Any]:
+    options = f"{WAITS} -c search_path={schema} -c synchronous_commit=on -c timezone=UTC {more}"
+    return psycopg.connect(address, autocommit=True, options=options, **TCP)
 
 
 def _address(url: str) -> tuple[str, str]:
