@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections import Counter
 from contextlib import suppress
 
 from tests.http.server import free_port
@@ -12,8 +13,9 @@ COMMITTED = b"COMMIT\0"
 class Proxy:
     def __init__(self, target: int) -> None:
         self.port, self._target = free_port(), target
-        self.lost = self.turns = 0
-        self._asked = False
+        self.lost = 0
+        self._turns: Counter[object] = Counter()
+        self._asked: set[object] = set()
         self._losing = threading.Event()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._listening = socket.create_server(("127.0.0.1", self.port))
@@ -26,6 +28,11 @@ class Proxy:
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         self.cut()
+
+    @property
+    def turns(self) -> int:
+        """How often it was asked on the connection that was asked most."""
+        return max(self._turns.values())
 
     def lose_a_commit(self) -> None:
         """The next commit is made, and who asked for it gets a broken connection."""
@@ -74,10 +81,16 @@ class Proxy:
                 if answers and COMMITTED in data and self._losing.is_set():
                     self.lost += 1
                     break
-                self.turns += not answers and not self._asked
-                self._asked = not answers
+                self._note(pair, answers=answers)
                 sink.sendall(data)
         self._end(pair)
+
+    def _note(self, pair: object, *, answers: bool) -> None:
+        if answers:
+            self._asked.discard(pair)
+        elif pair not in self._asked:
+            self._asked.add(pair)
+            self._turns[pair] += 1
 
     def _end(self, pair: tuple[socket.socket, socket.socket]) -> None:
         self._pairs.discard(pair)

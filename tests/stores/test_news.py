@@ -1,5 +1,3 @@
-"""Who follows a book is told when it grew, and looks all the same where nobody tells."""
-
 import subprocess
 import sys
 from contextlib import closing
@@ -34,7 +32,6 @@ def url(request):
 
 @pytest.fixture
 def reader(url):
-    """One that listens, and was told what there was."""
     with closing(open_store(url, read_only=True)) as store:
         assert store.await_news(AT_ONCE_S)
         until(lambda: not store.await_news(AT_ONCE_S), "all is quiet")
@@ -100,7 +97,6 @@ def test_a_local_store_tells_nobody(tmp_path):
 
 @pytest.fixture
 def table(postgres, tmp_path, monkeypatch):
-    """Its courier looks only when it is told."""
     made = Table(tmp_path, LM, delivers=False)
     made.store_url = postgres.new_book()
     with made:

@@ -1,5 +1,3 @@
-"""One turn on the wire a batch: what a book takes for granted is checked where it commits."""
-
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -43,13 +41,11 @@ def bet(name, session=controls.SESSION):
 
 
 def settle(book):
-    """Has a book find itself alone, often enough to take it for granted."""
     for number in range(SETTLED):
         book.submit(bet(f"settled {id(book)} {number} {book.store.head().position}"))
 
 
 def forget(book):
-    """What was not asked for of late is not in mind any more."""
     known = book._commit._known
     book._commit._known = Known()
     book._commit._known.rows.update(
@@ -108,7 +104,6 @@ def test_a_round_that_is_not_in_mind_goes_on(book):
 
 
 def late(book):
-    """Bets in a session that expired, which is not in mind."""
     book.submit(controls.expire_session(session="over"))
     settle(book)
     forget(book)
