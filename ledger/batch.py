@@ -1,15 +1,14 @@
 """What one transaction has read and recorded so far: later commands see what earlier ones decided."""
 
-from collections import OrderedDict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
-from eventsourcing.persistence import StoredEvent
 
 from ledger.mapper import Mapper
 from ledger.projection import Changes, Key, Recorded, Row
-from ledger.store import Asked, Store, Where
+from ledger.store import Appended, Asked, Store, Where
 
 
 class Aggregate(Protocol):
@@ -23,8 +22,8 @@ S = TypeVar("S", bound=Aggregate)
 K = TypeVar("K")
 T = TypeVar("T")
 
-MOST_STATES, MOST_ROWS = 4096, 16384
-"""Kept in mind between batches."""
+MOST_STATES, MOST_ROWS = 2048, 4096
+"""Of late, and as many of before: kept in mind between batches, rows by table."""
 
 
 class Fold(Protocol[S]):
@@ -33,40 +32,59 @@ class Fold(Protocol[S]):
     def __call__(self, state: S, event: Any, /) -> S: ...
 
 
+class Recent(Generic[K, T]):
+    """What was kept of late, and what was kept before that: so many of each, the rest is forgotten."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._late: dict[K, T] = {}
+        self._before: dict[K, T] = {}
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._late or key in self._before
+
+    def get(self, key: K) -> T | None:
+        """Returns what is kept, None where nothing is."""
+        return self._late[key] if key in self._late else self._before.get(key)
+
+    def lacks(self, keys: Iterable[K]) -> list[K]:
+        """Returns those that are not kept."""
+        late, before = self._late, self._before
+        return [key for key in keys if key not in late and key not in before]
+
+    def keep(self, some: Mapping[K, T]) -> None:
+        """Keeps these, in place of what they were."""
+        self._late.update(some)
+        if len(self._late) >= self._most:
+            self._late, self._before = {}, self._late
+
+
 class Known(Generic[S]):
-    """States by stream and rows by table and key as batches left them, those of late; None for no row."""
+    """States by stream, and rows by table and key, as batches left them; None for no row."""
 
     def __init__(self) -> None:
-        self.states: OrderedDict[str, S] = OrderedDict()
-        self.rows: OrderedDict[tuple[str, Key], Row | None] = OrderedDict()
+        self.states: Recent[str, S] = Recent(MOST_STATES)
+        self.rows: dict[str, Recent[Key, Row | None]] = defaultdict(lambda: Recent(MOST_ROWS))
 
     def lacks(self, asked: Asked) -> Asked:
         """Returns what of it is not known."""
         streams, rows = asked
-        return [stream for stream in streams if stream not in self.states], {
-            table: [key for key in keys if (table, key) not in self.rows]
-            for table, keys in rows.items()
+        return self.states.lacks(streams), {
+            table: self.rows[table].lacks(keys) for table, keys in rows.items()
         }
 
     def has(self, asked: Asked) -> bool:
         """Returns whether all of it is known, and the rows are there."""
         streams, rows = asked
-        return all(map(self.states.__contains__, streams)) and all(
-            self.rows.get((table, key)) for table, keys in rows.items() for key in keys
+        return not self.states.lacks(streams) and all(
+            self.rows[table].get(key) for table, keys in rows.items() for key in keys
         )
 
     def keep(self, batch: "Batch[S]") -> None:
-        """Takes what a batch has read and recorded, and lets the longest unused go."""
-        _keep(self.states, batch.states, MOST_STATES)
-        _keep(self.rows, batch.rows, MOST_ROWS)
-
-
-def _keep(kept: OrderedDict[K, T], of_late: Mapping[K, T], most: int) -> None:
-    for key, value in of_late.items():
-        kept[key] = value
-        kept.move_to_end(key)
-    while len(kept) > most:
-        kept.popitem(last=False)
+        """Takes what a batch has read and recorded."""
+        self.states.keep(batch.states)
+        for table, rows in batch.rows.items():
+            self.rows[table].keep(rows)
 
 
 class Batch(Generic[S]):
@@ -90,9 +108,9 @@ class Batch(Generic[S]):
         self.states: dict[str, S] = {}
         self._versions: dict[str, int] = {}
         self._events: dict[tuple[str, int], msgspec.Struct] = {}
-        self._read: dict[tuple[str, Key], Row | None] = {}
-        self.rows: dict[tuple[str, Key], Row | None] = {}
-        self.stored: list[StoredEvent] = []
+        self._read: dict[str, dict[Key, Row | None]] = {table: {} for table, *_ in self._kept}
+        self.rows: dict[str, dict[Key, Row | None]] = {table: {} for table, *_ in self._kept}
+        self.stored: list[Appended] = []
 
     def load(self, asked: Asked) -> None:
         """Reads what many commands are about to touch, a statement a kind instead of one a command."""
@@ -101,8 +119,9 @@ class Batch(Generic[S]):
         for stream in streams:
             self.states[stream] = self._fold(events.get(stream, ()))
         for table, keys in rows.items():
-            for key in keys:
-                self.rows[table, key] = self._read[table, key] = found[table].get(key)
+            there = {key: found[table].get(key) for key in keys}
+            self.rows[table].update(there)
+            self._read[table].update(there)
 
     def state(self, stream: str) -> S:
         """Returns a stream's state, with what this batch has recorded."""
@@ -123,19 +142,18 @@ class Batch(Generic[S]):
 
     def row(self, table: str, key: Key) -> Row | None:
         """Returns a table's row, with what this batch has recorded."""
-        at = (table, key)
-        if at not in self.rows:
-            known = self._known.rows
-            self.rows[at] = self._read[at] = (
-                known[at] if at in known else self._store.row(table, key)
-            )
-        return self.rows[at]
+        rows = self.rows[table]
+        if key not in rows:
+            known = self._known.rows[table]
+            found = known.get(key) if key in known else self._store.row(table, key)
+            rows[key] = self._read[table][key] = found
+        return rows[key]
 
     def any_row(self, table: str, prefix: Key) -> bool:
         """Returns whether a table has a row whose key begins with `prefix`."""
         read = (
-            name == table and key[: len(prefix)] == prefix and row is not None
-            for (name, key), row in self.rows.items()
+            key[: len(prefix)] == prefix and row is not None
+            for key, row in self.rows[table].items()
         )
         return any(read) or bool(self._store.rows(table, prefix))
 
@@ -152,7 +170,7 @@ class Batch(Generic[S]):
         """Appends an event to a stream, and moves its state and every table it touches."""
         version = self._next_version(stream)
         topic, state = type(event).__name__, self._mapper.encode(event)
-        self.stored.append(StoredEvent(stream, version, topic, state))
+        self.stored.append(Appended(stream, version, topic, state))
         self._events[stream, version] = event
         if stream in self.states:
             self.states[stream] = self._evolve(self.states[stream], event)
@@ -166,19 +184,21 @@ class Batch(Generic[S]):
         return self._versions[stream]
 
     def _project(self, recorded: Recorded) -> None:
-        event, rows = recorded.event, self.rows
         for table, key_of, evolve in self._kept:
-            key = key_of(event)
+            key = key_of(recorded.event)
             if key is not None:
-                at = (table, key)
-                row = rows[at] if at in rows else self.row(table, key)
-                rows[at] = evolve(row, recorded)
+                self.rows[table][key] = evolve(self.row(table, key), recorded)
 
     def changes(self) -> Changes:
         """Returns every row that differs from what was read."""
         changed: dict[str, dict[Key, tuple[Row | None, Row]]] = {}
-        for (table, key), row in self.rows.items():
-            before = self._read[table, key]
-            if row is not None and row != before:
-                changed.setdefault(table, {})[key] = (before, row)
+        for table, rows in self.rows.items():
+            read = self._read[table]
+            some = {
+                key: (read[key], row)
+                for key, row in rows.items()
+                if row is not None and row != read[key]
+            }
+            if some:
+                changed[table] = some
         return changed

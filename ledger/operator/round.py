@@ -114,15 +114,13 @@ class Terms(msgspec.Struct, frozen=True):
 
 def evolve(state: Round, event: events.InRound) -> Round:
     """Returns the round once the event has happened. Never refuses: the past is as it is."""
-    return replace(_evolve(state, event), version=state.version + 1)
-
-
-def _evolve(state: Round, event: events.InRound) -> Round:
+    version = state.version + 1
     match event:
         case events.BetPlaced():
             bet = Bet(event.reference, event.amount, event.transaction_id)
             return replace(
                 state,
+                version=version,
                 bets={**state.bets, bet.reference: bet},
                 staked=state.staked + event.amount,
                 scale=event.scale,
@@ -130,6 +128,7 @@ def _evolve(state: Round, event: events.InRound) -> Round:
         case events.RoundOpened():
             return replace(
                 state,
+                version=version,
                 provider=event.provider,
                 id=event.round,
                 user=event.user,
@@ -141,6 +140,7 @@ def _evolve(state: Round, event: events.InRound) -> Round:
             result = Result(event.reference, event.kind, event.amount, event.transaction_id)
             return replace(
                 state,
+                version=version,
                 results={**state.results, (result.kind, result.reference): result},
                 won=state.won + event.amount,
                 scale=event.scale,
@@ -149,20 +149,25 @@ def _evolve(state: Round, event: events.InRound) -> Round:
             bet = replace(state.bets[event.reference], reversal=event.transaction_id)
             return replace(
                 state,
+                version=version,
                 bets={**state.bets, bet.reference: bet},
                 reversed=state.reversed + event.amount,
                 won=state.won - event.win,
             )
         case events.BetRefused():
-            return replace(state, refused={**state.refused, event.reference: event.amount})
+            return replace(
+                state, version=version, refused={**state.refused, event.reference: event.amount}
+            )
         case events.LateBetRefused():
-            return replace(state, late=state.late | {event.reference})
+            return replace(state, version=version, late=state.late | {event.reference})
         case events.TombstoneRecorded():
-            return replace(state, tombstones={**state.tombstones, event.reference: event})
+            return replace(
+                state, version=version, tombstones={**state.tombstones, event.reference: event}
+            )
         case events.RoundEnded():
-            return replace(state, end=event.transaction_id)
+            return replace(state, version=version, end=event.transaction_id)
         case events.RoundCancelled():
-            return replace(state, cancelled=True)
+            return replace(state, version=version, cancelled=True)
         case _:
             assert_never(event)
 

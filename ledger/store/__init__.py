@@ -9,10 +9,16 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
-from eventsourcing.persistence import ApplicationRecorder, Notification, PersistenceError
+from eventsourcing.persistence import (
+    ApplicationRecorder,
+    Notification,
+    PersistenceError,
+    StoredEvent,
+)
 
 from ledger.projection import Changes, Key, Projection, Row
 from ledger.store.chain import Head
@@ -33,6 +39,15 @@ NOTHING: Asked = ((), {})
 
 Loaded = tuple[Streams, Mapping[str, Mapping[Key, Row]]]
 """The events of streams, and by table the rows by key; what is not there is absent."""
+
+
+class Appended(NamedTuple):
+    """An event on its way into a store: what the library's StoredEvent says, made in a quarter of its time."""
+
+    originator_id: str
+    originator_version: int
+    topic: str
+    state: bytes
 
 
 class StoreUnfit(Exception):
@@ -117,6 +132,16 @@ class Store(ApplicationRecorder):
 
         Inside another one, or a transaction, it is a part of that.
         """
+
+    @abstractmethod
+    def insert_events(
+        self,
+        stored_events: Sequence[StoredEvent | Appended],
+        *,
+        changes: Changes | None = None,
+        **_: Any,
+    ) -> Sequence[int] | None:
+        """Appends events and the rows they came to; all or nothing. Raises IntegrityError."""
 
     def load(self, asked: Asked) -> Loaded:
         """Returns what `streams` does, and for each table what `find` does: all that many commands touch."""

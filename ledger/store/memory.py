@@ -8,7 +8,7 @@ from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder
 
 from ledger.projection import Changes, Key, Projection, Row
-from ledger.store import NOTHING, Asked, Record, Store, Streams, Where
+from ledger.store import NOTHING, Appended, Asked, Record, Store, Streams, Where
 from ledger.store.chain import GENESIS, Head, link
 
 
@@ -69,7 +69,11 @@ class MemoryStore(POPOApplicationRecorder, Store):
                 self._tables[table][key] = before
 
     def insert_events(
-        self, stored_events: Sequence[StoredEvent], *, changes: Changes | None = None, **_: Any
+        self,
+        stored_events: Sequence[StoredEvent | Appended],
+        *,
+        changes: Changes | None = None,
+        **_: Any,
     ) -> Sequence[int] | None:
         """Appends events and the rows they came to; all or nothing. Raises IntegrityError."""
         with self._database_lock:
@@ -79,9 +83,11 @@ class MemoryStore(POPOApplicationRecorder, Store):
                 return self._append(stored_events, changes or {})
 
     def _append(
-        self, stored_events: Sequence[StoredEvent], changes: Changes
+        self, stored_events: Sequence[StoredEvent | Appended], changes: Changes
     ) -> Sequence[int] | None:
-        positions = super().insert_events(stored_events)
+        positions = super().insert_events(
+            [StoredEvent(*e) if isinstance(e, Appended) else e for e in stored_events]
+        )
         for event in stored_events:
             stream, version = str(event.originator_id), event.originator_version
             last = self._hashes[-1] if self._hashes else GENESIS

@@ -16,7 +16,7 @@ from eventsourcing import persistence
 from eventsourcing.persistence import Notification, StoredEvent
 
 from ledger.projection import Changes, Key, Projection, Row
-from ledger.store import NOTHING, Asked, Record, Store, Streams, Where
+from ledger.store import NOTHING, Appended, Asked, Record, Store, Streams, Where
 from ledger.store.chain import Head, link
 
 MOST_KEYS = 256
@@ -196,7 +196,11 @@ class SqlStore(Store):
         return self._untouched
 
     def insert_events(
-        self, stored_events: Sequence[StoredEvent], *, changes: Changes | None = None, **_: Any
+        self,
+        stored_events: Sequence[StoredEvent | Appended],
+        *,
+        changes: Changes | None = None,
+        **_: Any,
     ) -> Sequence[int]:
         """Appends events and the rows they came to; all or nothing. Raises IntegrityError."""
         if self._own is not None and self._own is self._writer:
@@ -204,17 +208,19 @@ class SqlStore(Store):
         with self.transaction():
             return self._insert(stored_events, changes or {})
 
-    def _insert(self, stored_events: Sequence[StoredEvent], changes: Changes) -> Sequence[int]:
-        position, previous = self._head
+    def _insert(
+        self, stored_events: Sequence[StoredEvent | Appended], changes: Changes
+    ) -> Sequence[int]:
+        last, previous = self._head
         rows = []
-        for event in stored_events:
-            position += 1
+        for position, event in enumerate(stored_events, last + 1):
             stream, version = str(event.originator_id), event.originator_version
-            previous = link(previous, stream, version, event.topic, event.state)
-            rows.append((position, stream, version, event.topic, event.state.decode(), previous))
+            topic, state = event.topic, event.state
+            previous = link(previous, stream, version, topic, state)
+            rows.append((position, stream, version, topic, state.decode(), previous))
         self._append(rows, changes)
-        self._head = Head(position, previous)
-        return list(range(position - len(rows) + 1, position + 1))
+        self._head = Head(last + len(rows), previous)
+        return [*range(last + 1, last + 1 + len(rows))]
 
     def _append(self, rows: list[Row], changes: Changes) -> None:
         with self._translated():

@@ -3,8 +3,10 @@ from contextlib import closing
 
 import pytest
 from eventsourcing.persistence import IntegrityError
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ledger.batch import Known
+from ledger.batch import Recent
 from ledger.operator.book import MAPPER, Book
 from ledger.rebuild import rebuild
 from ledger.store import Store, open_store
@@ -101,15 +103,22 @@ def test_a_book_that_forgot_nothing_would_not_see_it(tmp_path, monkeypatch) -> N
             spoil_and_mend(book, other)
 
 
-def test_what_is_kept_is_bounded_and_the_longest_unused_goes_first(monkeypatch) -> None:
-    monkeypatch.setattr("ledger.batch.MOST_ROWS", 3)
-    known: Known = Known()
+def test_what_is_kept_is_bounded_and_the_longest_unused_goes_first() -> None:
+    recent: Recent[str, str] = Recent(2)
+    for keys in ("ab", "c", "a", "d", "a"):
+        recent.keep(dict.fromkeys(keys, "kept"))
+    assert [key for key in "abcd" if key in recent] == ["a", "d"]
+    assert recent.lacks("abcd") == ["b", "c"]
 
-    class Read:
-        def __init__(self, *keys: str) -> None:
-            self.states: dict = {}
-            self.rows = {("wallets", (key,)): (key,) for key in keys}
 
-    for keys in ("ab", "c", "a", "d"):
-        known.keep(Read(*keys))
-    assert [key for _, (key,) in known.rows] == ["c", "a", "d"]
+@given(st.lists(st.dictionaries(st.integers(0, 9), st.integers(), max_size=4)))
+def test_what_is_kept_is_what_it_was_last_and_the_last_of_it_is_there(batches) -> None:
+    most, last = 3, {}
+    recent: Recent[int, int] = Recent(most)
+    for batch in batches:
+        recent.keep(batch)
+        last = {key: value for key, value in last.items() if key not in batch} | batch
+        held = {key: recent.get(key) for key in last if key in recent}
+        assert held.items() <= last.items()
+        assert set([*last][-most:]) <= held.keys()
+        assert len(held) <= 2 * (most + 4)

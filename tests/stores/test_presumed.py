@@ -46,11 +46,9 @@ def settle(book):
 
 
 def forget(book):
-    known = book._commit._known
+    wallets = book._commit._known.rows["wallets"]
     book._commit._known = Known()
-    book._commit._known.rows.update(
-        (at, row) for at, row in known.rows.items() if at[0] == "wallets"
-    )
+    book._commit._known.rows["wallets"] = wallets
 
 
 def outcome(book, command):
