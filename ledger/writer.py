@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, pairwise
 from queue import Empty, SimpleQueue
 from typing import Generic, NoReturn, Protocol, TypeVar
 
@@ -54,12 +54,15 @@ def thread_latch() -> Latch:
 class _Call(Generic[C, R]):
     """Commands that one caller waits for together."""
 
-    __slots__ = ("_ticket", "commands", "done", "outcomes")
+    __slots__ = ("_ticket", "behind", "commands", "done", "left", "outcomes")
 
     done: Latch
 
     def __init__(self, commands: Sequence[C]) -> None:
         self.commands = commands
+        self.behind: _Call[C, R] | None = None
+        """Whose caller is let go by this one's."""
+        self.left = False
         self.outcomes: Sequence[R | Exception] = ()
         self._ticket = [True]
 
@@ -69,6 +72,14 @@ class _Call(Generic[C, R]):
             return self._ticket.pop()
         except IndexError:
             return False
+
+
+def _let_go(call: _Call[C, R] | None) -> None:
+    """Lets a caller go on, who lets the one behind go; whoever has left does not any more."""
+    while call is not None:
+        with suppress(RuntimeError):  # it was let go already
+            call.done.release()
+        call = call.behind if call.left else None
 
 
 class Writer(Generic[C, R]):
@@ -139,7 +150,13 @@ class Writer(Generic[C, R]):
     def _wait(self, call: _Call[C, R]) -> None:
         call.done = (self._latch or thread_latch)()
         self._waiting.put(call)
-        if not call.done.acquire(timeout=self._deadline_s):
+        released = False
+        try:
+            released = call.done.acquire(timeout=self._deadline_s)
+        finally:
+            call.left = not released
+            _let_go(call.behind)
+        if not released:
             raise Busy("not decided in time") if call.take() else _unknown()
 
     @property
@@ -163,11 +180,20 @@ class Writer(Generic[C, R]):
                 with self._turn:
                     self._settle(batch)
             finally:
-                for call in batch:
-                    call.done.release()
+                self._release(batch)
             self._shared = CALM_AFTER if len(batch) > 1 else max(0, self._shared - 1)
             if len(batch) > 1:
                 time.sleep(GATHER_S)
+
+    def _release(self, batch: list[_Call[C, R]]) -> None:
+        """Lets callers go on: threads one by the other, for together they would wake to wait for each other."""
+        if self._latch:
+            for call in batch:
+                call.done.release()
+            return
+        for call, behind in pairwise(batch):
+            call.behind = behind
+        _let_go(batch[0] if batch else None)
 
     def _take(self) -> tuple[list[_Call[C, R]], bool]:
         batch: list[_Call[C, R]] = []

@@ -36,7 +36,8 @@ SCAN_CACHE_KIB = 200
 
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
-_READS = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+_READS = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOMUTEX
+"""A reader is one thread's at a time: SQLite's own locks, a tenth of what a row read costs, are spared."""
 
 _SCHEMA = """
 create table if not exists stored_events (

@@ -22,7 +22,7 @@ from ledger.store.chain import Head
 from ledger.store.memory import MemoryStore
 from ledger.store.postgres import PostgresStore
 from ledger.store.sqlite import SQLiteStore
-from ledger.writer import CALM_AFTER, MOST_IN_A_BATCH, Writer, thread_latch
+from ledger.writer import CALM_AFTER, MOST_IN_A_BATCH, Writer, _Call, _let_go, thread_latch
 from projections import IN_TRANSACTION
 from tests import auditor, controls
 from tests.questions import EVERYTHING, cash, code, nothing_recorded, tables, topics
@@ -159,6 +159,51 @@ def test_many_callers_each_get_their_own_answer() -> None:
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(writer.submit, range(500))) == [n * 2 for n in range(500)]
     writer.close()
+
+
+def test_callers_let_each_other_go_and_none_stands_behind_one_who_left() -> None:
+    writer: Writer[int, int] = Writer(lambda batch: list(batch))
+    calls: list[_Call[int, int]] = [_Call((number,)) for number in range(6)]
+    for call in calls:
+        call.done = thread_latch()
+        call.left = call.commands[0] in (0, 2, 3)
+
+    def free() -> list[int]:
+        return [call.commands[0] for call in calls if not call.done.locked()]
+
+    writer._release(calls)
+    assert free() == [0, 1]
+    _let_go(calls[1].behind)
+    assert free() == [0, 1, 2, 3, 4]
+    _let_go(calls[3].behind)  # who left lets go too, and was let go
+    _let_go(calls[4].behind)
+    assert free() == [0, 1, 2, 3, 4, 5]
+    writer.close()
+
+
+def test_impatient_callers_get_their_answer_or_leave_and_the_rest_is_answered() -> None:
+    answered: list[bool] = []
+
+    def commit(batch: Sequence[int]) -> Sequence[int]:
+        threading.Event().wait(0.001 * (batch[0] % 4) if batch else 0)
+        return [number * 2 for number in batch]
+
+    writer = Writer(commit, deadline_s=0.004)
+
+    def ask(number: int) -> None:
+        try:
+            answered.append(writer.submit(number) == number * 2)
+        except (Busy, OutcomeUnknown):
+            answered.append(True)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(ask, range(800)))
+    patient = Writer(commit)
+    with ThreadPoolExecutor(16) as pool:
+        assert [*pool.map(patient.submit, range(200))] == [*range(0, 400, 2)]
+    assert answered == [True] * 800
+    for each in (writer, patient):
+        each.close()
 
 
 def test_a_caller_of_the_library_who_is_alone_commits_in_its_own_thread() -> None:
