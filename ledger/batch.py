@@ -187,7 +187,9 @@ class Batch(Generic[S]):
         for table, key_of, evolve in self._kept:
             key = key_of(recorded.event)
             if key is not None:
-                self.rows[table][key] = evolve(self.row(table, key), recorded)
+                rows = self.rows[table]
+                row = rows[key] if key in rows else self.row(table, key)
+                rows[key] = evolve(row, recorded)
 
     def changes(self) -> Changes:
         """Returns every row that differs from what was read."""

@@ -17,15 +17,12 @@ class Mapper:
     """Encodes and decodes the events of one book."""
 
     def __init__(self, types: Iterable[type[msgspec.Struct]]) -> None:
-        self._encode = msgspec.json.Encoder().encode
+        self.encode: Callable[[msgspec.Struct], bytes] = msgspec.json.Encoder().encode
+        """Returns the body to store; its topic is the event's type name."""
         self.decoders: Mapping[str, Callable[[bytes], Any]] = _Decoders(
             (cls.__name__, msgspec.json.Decoder(cls).decode) for cls in types
         )
         """By topic, for who decodes many: raises msgspec's own errors, or Unreadable for no such topic."""
-
-    def encode(self, event: msgspec.Struct) -> bytes:
-        """Returns the body to store; its topic is the event's type name."""
-        return self._encode(event)
 
     def decode(self, topic: str, state: bytes) -> Any:
         """Returns the event. Raises Unreadable."""

@@ -1,5 +1,8 @@
 """Where each reference was first recorded: idempotency across rounds, and the way to a bet's round."""
 
+from collections.abc import Callable
+from typing import Any
+
 from ledger.event import Event
 from ledger.operator import events
 from ledger.projection import Key, Recorded, Row
@@ -20,21 +23,21 @@ create table if not exists reference_index (
 """
 
 
+_KEYS: dict[type[Event], Callable[[Any], Key]] = {
+    events.BetPlaced: lambda event: (event.provider, "bet", event.reference),
+    events.BetRefused: lambda event: (event.provider, "bet", event.reference),
+    events.TombstoneRecorded: lambda event: (event.provider, "bet", event.reference),
+    events.ResultRecorded: lambda event: (event.provider, event.kind, event.reference),
+    events.PromoPaid: lambda event: (event.provider, "promo", event.reference),
+    events.SessionExpired: lambda event: (event.provider, "session", event.session),
+    events.DepositMade: lambda event: (events.CASHIER, "deposit", event.reference),
+    events.WithdrawalMade: lambda event: (events.CASHIER, "withdrawal", event.reference),
+}
+
+
 def key(event: Event) -> Key | None:
-    match event:
-        case events.BetPlaced() | events.BetRefused() | events.TombstoneRecorded():
-            return (event.provider, "bet", event.reference)
-        case events.ResultRecorded():
-            return (event.provider, event.kind, event.reference)
-        case events.PromoPaid():
-            return (event.provider, "promo", event.reference)
-        case events.SessionExpired():
-            return (event.provider, "session", event.session)
-        case events.DepositMade():
-            return (events.CASHIER, "deposit", event.reference)
-        case events.WithdrawalMade():
-            return (events.CASHIER, "withdrawal", event.reference)
-    return None
+    key_of = _KEYS.get(type(event))
+    return key_of(event) if key_of else None
 
 
 def evolve(row: Row | None, recorded: Recorded) -> Row:

@@ -1,6 +1,7 @@
 """Every round's status and sums as they are now: no replay, open rounds by player."""
 
-from ledger.event import Event
+from typing import Any
+
 from ledger.operator import events
 from ledger.projection import Key, Recorded, Row
 
@@ -23,18 +24,22 @@ create table if not exists rounds (
 """
 
 
-def key(event: Event) -> Key | None:
-    match event:
-        case (
-            events.RoundOpened()
-            | events.BetPlaced()
-            | events.ResultRecorded()
-            | events.BetReversed()
-            | events.RoundEnded()
-            | events.RoundCancelled()
-        ):
-            return (event.provider, event.round)
-    return None
+_MOVE = frozenset(
+    {
+        events.RoundOpened,
+        events.BetPlaced,
+        events.ResultRecorded,
+        events.BetCancelled,
+        events.BetRefunded,
+        events.RoundEnded,
+        events.RoundCancelled,
+    }
+)
+"""Whatever changes a round's row."""
+
+
+def key(event: Any) -> Key | None:
+    return (event.provider, event.round) if type(event) in _MOVE else None
 
 
 def evolve(row: Row | None, recorded: Recorded) -> Row:

@@ -334,17 +334,16 @@ def _foreseen(batch_of: Sequence[commands.Command]) -> Asked:
     wallets: set[tuple[str, ...]] = set()
     rounds: set[tuple[str, ...]] = set()
     for command in batch_of:
-        match command:
-            case commands.PlaceBet(provider=provider, round=round_id):
-                references.add((provider, "bet", command.reference))
-                references.add((provider, "session", command.session))
-            case commands.RecordResult(provider=provider, round=round_id):
-                references.add((provider, command.kind, command.reference))
-            case _:
-                continue
-        streams.add(name("round", provider, round_id))
+        if isinstance(command, commands.PlaceBet):
+            references.add((command.provider, "bet", command.reference))
+            references.add((command.provider, "session", command.session))
+        elif isinstance(command, commands.RecordResult):
+            references.add((command.provider, command.kind, command.reference))
+        else:
+            continue
+        streams.add(name("round", command.provider, command.round))
         wallets.add((command.user, command.currency))
-        rounds.add((provider, round_id))
+        rounds.add((command.provider, command.round))
     return streams, {"reference_index": references, "wallets": wallets, "rounds": rounds}
 
 
