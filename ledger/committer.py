@@ -35,13 +35,13 @@ class Committer(Generic[S, C, R]):
         self._empty, self._evolve = empty, evolve
         self._foresee, self._expect, self._decide = foresee, expect, decide
         self._now = now
-        self._known: Known[S] = Known()
+        self._known: Known[S] | None = None
         self.position = 0
         """Of the book's last event, as of the last batch."""
 
     def __call__(self, batch_of: Sequence[C]) -> Sequence[R | Exception]:
         """Returns the outcome or refusal of each command, durable; raises and records nothing."""
-        known, self._known = self._known, Known()  # forgotten, should this fail
+        known, self._known = self._known or Known(), None  # forgotten, should this fail
         if self._store.remote and known.has(self._expect(batch_of)):
             with suppress(Presumed):
                 return self._settle(batch_of, known, presumed=True)

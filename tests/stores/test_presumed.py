@@ -46,9 +46,9 @@ def settle(book):
 
 
 def forget(book):
-    wallets = book._commit._known.rows["wallets"]
-    book._commit._known = Known()
-    book._commit._known.rows["wallets"] = wallets
+    known, wanted = Known(), book._commit._known or Known()
+    known.rows["wallets"] = wanted.rows["wallets"]
+    book._commit._known = known
 
 
 def outcome(book, command):
