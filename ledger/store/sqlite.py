@@ -25,8 +25,8 @@ BOOK_MARK = int.from_bytes(b"RBK1")
 """The file's application id: what tells a book from any other SQLite file."""
 
 LOCK_WAIT_MS = 5000
-STATEMENTS = 64
-"""Prepared ones that a connection keeps: all that bets need; each time one is asked for, all are looked through."""
+STATEMENTS = 512
+"""Prepared ones that a connection has room for: with less room one in use pushes another out, with more it takes longer to find."""
 
 CHECKPOINT_PAGES = 4000
 """A page that many commits change is copied from the WAL once; 16 MB are copied in some 30 ms."""
