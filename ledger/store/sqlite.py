@@ -26,7 +26,7 @@ BOOK_MARK = int.from_bytes(b"RBK1")
 
 LOCK_WAIT_MS = 5000
 STATEMENTS = 512
-"""Prepared ones that a connection has room for: with less room one in use pushes another out, with more it takes longer to find."""
+"""Room for prepared ones: with less, one pushes another out; with more, it takes longer to find one."""
 
 CHECKPOINT_PAGES = 4000
 """A page that many commits change is copied from the WAL once; 16 MB are copied in some 30 ms."""
