@@ -73,12 +73,14 @@ def bring_up(task: Task) -> None:
 def _unhurried(wait: Wait | None) -> Wait | None:
     """Has a book that grows all the time looked at so often, and not more."""
 
+    if wait is None:
+        return None
+
     def waited(seconds: float) -> None:
         time.sleep(LEAST_S)
-        if wait:
-            wait(seconds)
+        wait(seconds)
 
-    return waited if wait else None
+    return waited
 
 
 def _keep(wanted: Sequence[Task], every_s: float) -> None:
