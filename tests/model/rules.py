@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 Asked = dict[str, Any]
 
 CENTS = 100
+OWNER = ("user", "currency", "game")
 OWNING_WINS = ("result", "bonus", "jackpot")
 
 
@@ -34,6 +35,10 @@ class Model:
         self.sessions: dict[Any, str] = {}
         self.cashier: dict[Any, Any] = {}
         self.recorded = False
+
+    def __eq__(self, other: object) -> bool:
+        mine, theirs = ({**vars(model), "recorded": None} for model in (self, other))
+        return mine == theirs
 
     def copy(self) -> "Model":
         return deepcopy(self)
@@ -98,7 +103,7 @@ class Model:
         if asked["amount"] > purse["cash"]:
             known["refused"] = True
             raise Denied(15, purse["cash"])
-        round_["bets"].append(asked["reference"])
+        round_["bets"].add(asked["reference"])
         purse["cash"] -= asked["amount"]
         purse["stakes"] += asked["amount"]
         return purse["cash"], self._name("bet", asked)
@@ -269,8 +274,8 @@ class Model:
         return self.rounds.get((asked["provider"], asked["round"]))
 
     def _open(self, asked):
-        said = {key: asked[key] for key in ("provider", "round", "user", "currency", "game")}
-        fresh = {"bets": [], "tombstones": set(), "late": set()}
+        said = {key: asked[key] for key in ("provider", "round", *OWNER)}
+        fresh = {"bets": set(), "tombstones": set(), "late": set()}
         flags = {"won": False, "over": False, "cancelled": False}
         sums = {"wins": 0, "taken": 0}
         self.rounds[asked["provider"], asked["round"]] = {**said, **fresh, **flags, **sums}
@@ -330,7 +335,7 @@ class Model:
     def _bury(self, asked, round_):
         key = asked["provider"], asked["reference"]
         known = self.bets.get(key, {"refused": False, "reversed": False})
-        said = {field: asked[field] for field in ("user", "currency", "game")}
+        said = {field: asked[field] for field in OWNER}
         home = round_["round"] if round_ else None
         place = {"round": asked["round"] or home, "home": home}
         self.bets[key] = {**known, **said, **place, "buried": True}
@@ -340,14 +345,21 @@ class Model:
 
     # what can be seen from outside
 
-    def status(self, key):
-        round_ = self.rounds[key]
+    def seen_of_wallets(self):
+        return {key: (text(purse["cash"]), purse["frozen"]) for key, purse in self.wallets.items()}
+
+    def seen_of_rounds(self):
+        return {
+            key: (*(round_[field] for field in OWNER), self._status(round_), *self._sums(round_))
+            for key, round_ in self.rounds.items()
+        }
+
+    def _status(self, round_):
         if round_["cancelled"]:
             return "Cancelled"
         return "Completed" if round_["won"] or round_["over"] else "InProgress"
 
-    def sums(self, key):
-        round_ = self.rounds[key]
+    def _sums(self, round_):
         bets = [self.bets[round_["provider"], reference] for reference in round_["bets"]]
         return (
             text(sum(bet["amount"] for bet in bets)),
