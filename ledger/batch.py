@@ -1,13 +1,13 @@
 """What one transaction has read and recorded so far: later commands see what earlier ones decided."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from ledger.mapper import Mapper
-from ledger.projection import Changes, Key, Recorded, Row
+from ledger.projection import Changes, Kept, Key, Recorded, Row
 from ledger.store import Appended, Asked, Store, Where
 
 
@@ -21,6 +21,9 @@ class Aggregate(Protocol):
 S = TypeVar("S", bound=Aggregate)
 K = TypeVar("K")
 T = TypeVar("T")
+
+Rows = dict[str, dict[Key, Row | None]]
+"""By table and key; None for no row."""
 
 MOST_STATES, MOST_ROWS = 2048, 4096
 """Of late, and as many of before: kept in mind between batches, rows by table."""
@@ -47,10 +50,9 @@ class Recent(Generic[K, T]):
         """Returns what is kept, None where nothing is."""
         return self._late[key] if key in self._late else self._before.get(key)
 
-    def lacks(self, keys: Iterable[K]) -> list[K]:
+    def lacks(self, keys: Iterable[K]) -> set[K]:
         """Returns those that are not kept."""
-        late, before = self._late, self._before
-        return [key for key in keys if key not in late and key not in before]
+        return set(keys).difference(self._late).difference(self._before)
 
     def keep(self, some: Mapping[K, T]) -> None:
         """Keeps these, in place of what they were."""
@@ -96,20 +98,21 @@ class Batch(Generic[S]):
         mapper: Mapper,
         empty: S,
         evolve: Fold[S],
+        kept: Mapping[type, Sequence[Kept]],
         *,
         at: str,
-        known: "Known[S] | None" = None,
+        known: Known[S],
     ) -> None:
+        """`kept`: the tables an event touches, by its type."""
         self.at = at
-        self._known = known or Known()
+        self._known = known
         self._store, self._mapper = store, mapper
-        self._kept = [(kept.TABLE, kept.key, kept.evolve) for kept in store.projections]
-        self._empty, self._evolve = empty, evolve
+        self._empty, self._evolve, self._kept = empty, evolve, kept
         self.states: dict[str, S] = {}
         self._versions: dict[str, int] = {}
         self._events: dict[tuple[str, int], msgspec.Struct] = {}
-        self._read: dict[str, dict[Key, Row | None]] = {table: {} for table, *_ in self._kept}
-        self.rows: dict[str, dict[Key, Row | None]] = {table: {} for table, *_ in self._kept}
+        self.rows: Rows = defaultdict(dict)
+        self._before: Rows = defaultdict(dict)
         self.stored: list[Appended] = []
 
     def load(self, asked: Asked) -> None:
@@ -118,10 +121,8 @@ class Batch(Generic[S]):
         events, found = self._store.load(asked)
         for stream in streams:
             self.states[stream] = self._fold(events.get(stream, ()))
-        for table, keys in rows.items():
-            there = {key: found[table].get(key) for key in keys}
-            self.rows[table].update(there)
-            self._read[table].update(there)
+        for table, there in found.items():
+            self.rows[table].update({**dict.fromkeys(rows[table]), **there})
 
     def state(self, stream: str) -> S:
         """Returns a stream's state, with what this batch has recorded."""
@@ -145,8 +146,7 @@ class Batch(Generic[S]):
         rows = self.rows[table]
         if key not in rows:
             known = self._known.rows[table]
-            found = known.get(key) if key in known else self._store.row(table, key)
-            rows[key] = self._read[table][key] = found
+            rows[key] = known.get(key) if key in known else self._store.row(table, key)
         return rows[key]
 
     def any_row(self, table: str, prefix: Key) -> bool:
@@ -169,12 +169,17 @@ class Batch(Generic[S]):
     def record(self, stream: str, event: msgspec.Struct) -> None:
         """Appends an event to a stream, and moves its state and every table it touches."""
         version = self._next_version(stream)
-        topic, state = type(event).__name__, self._mapper.encode(event)
-        self.stored.append(Appended(stream, version, topic, state))
+        kind = type(event)
+        self.stored.append(Appended(stream, version, kind.__name__, self._mapper.encode(event)))
         self._events[stream, version] = event
         if stream in self.states:
             self.states[stream] = self._evolve(self.states[stream], event)
-        self._project(Recorded(stream, version, event))
+        recorded = Recorded(stream, version, event)
+        for table, key_of, evolve in self._kept.get(kind, ()):
+            key, rows = key_of(event), self.rows[table]
+            row = rows[key] if key in rows else self.row(table, key)
+            self._before[table].setdefault(key, row)
+            rows[key] = evolve(row, recorded)
 
     def _next_version(self, stream: str) -> int:
         if stream in self.states:
@@ -183,24 +188,14 @@ class Batch(Generic[S]):
         self._versions[stream] = (self._store.stream_version(stream) if last is None else last) + 1
         return self._versions[stream]
 
-    def _project(self, recorded: Recorded) -> None:
-        for table, key_of, evolve in self._kept:
-            key = key_of(recorded.event)
-            if key is not None:
-                rows = self.rows[table]
-                row = rows[key] if key in rows else self.row(table, key)
-                rows[key] = evolve(row, recorded)
-
     def changes(self) -> Changes:
         """Returns every row that differs from what was read."""
         changed: dict[str, dict[Key, tuple[Row | None, Row]]] = {}
-        for table, rows in self.rows.items():
-            read = self._read[table]
-            some = {
-                key: (read[key], row)
-                for key, row in rows.items()
-                if row is not None and row != read[key]
+        for table, rows in self._before.items():
+            now = self.rows[table]
+            changed[table] = {
+                key: (before, after)
+                for key, before in rows.items()
+                if (after := now[key]) is not None and after != before
             }
-            if some:
-                changed[table] = some
         return changed

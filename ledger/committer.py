@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from ledger.batch import Aggregate, Batch, Fold, Known
 from ledger.mapper import Mapper
 from ledger.moments import text, utc_now
+from ledger.projection import kept_of
 from ledger.store import Asked, Presumed, Store
 
 S = TypeVar("S", bound=Aggregate)
@@ -33,6 +34,7 @@ class Committer(Generic[S, C, R]):
         """`foresee`: what commands will ask for; `expect`: what of it is there, where it is not all new."""
         self._store, self._mapper = store, mapper
         self._empty, self._evolve = empty, evolve
+        self._kept = kept_of(store.projections)
         self._foresee, self._expect, self._decide = foresee, expect, decide
         self._now = now
         self._known: Known[S] | None = None
@@ -60,6 +62,7 @@ class Committer(Generic[S, C, R]):
                 self._mapper,
                 self._empty,
                 self._evolve,
+                self._kept,
                 at=text(self._now()),
                 known=known,
             )

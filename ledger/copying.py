@@ -7,7 +7,7 @@ import msgspec
 from eventsourcing.persistence import StoredEvent
 
 from ledger.mapper import Mapper
-from ledger.projection import Changes, Recorded
+from ledger.projection import Changes, Recorded, key_of
 from ledger.seal import Seal
 from ledger.store import Record, Store
 
@@ -60,7 +60,7 @@ def _changes(target: Store, records: Sequence[Record], mapper: Mapper) -> Change
     ]
     changes = {}
     for projection in target.projections:
-        keyed = [(key, each) for each in recorded if (key := projection.key(each.event))]
+        keyed = [(key, each) for each in recorded if (key := key_of(projection, each.event))]
         before = target.find(projection.TABLE, {key for key, _ in keyed})
         after = dict(before)
         for key, each in keyed:

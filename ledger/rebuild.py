@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from ledger.mapper import Mapper
-from ledger.projection import Key, Recorded, Row
+from ledger.projection import Key, Recorded, Row, kept_of
 from ledger.store import EVENTS, Record, Store
 
 PAGE = 1000
@@ -39,14 +39,16 @@ def without_collector() -> Iterator[None]:
 def derive(store: Store, mapper: Mapper) -> Tables:
     """Returns every table as the events alone make it."""
     tables: Tables = {projection.TABLE: {} for projection in store.projections}
-    made = [(each.key, each.evolve, tables[each.TABLE]) for each in store.projections]
+    kept = {
+        kind: [(tables[table], key_of, evolve) for table, key_of, evolve in some]
+        for kind, some in kept_of(store.projections).items()
+    }
     for _, stream, version, topic, state, _ in store.scan(EVENTS, after=0):
         event = mapper.decode(topic, state)
         recorded = Recorded(stream, version, event)
-        for key_of, evolve, rows in made:
+        for rows, key_of, evolve in kept.get(type(event), ()):
             key = key_of(event)
-            if key is not None:
-                rows[key] = evolve(rows.get(key), recorded)
+            rows[key] = evolve(rows.get(key), recorded)
     return tables
 
 

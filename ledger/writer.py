@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import islice, pairwise
+from itertools import pairwise
 from queue import Empty, SimpleQueue
 from typing import Generic, NoReturn, Protocol, TypeVar
 
@@ -227,10 +227,12 @@ class Writer(Generic[C, R]):
 
     def _decide(self, batch: list[_Call[C, R]]) -> None:
         commands = [command for call in batch for command in call.commands]
-        told = zip(commands, self._commit(commands), strict=True)
-        outcomes = iter([outcome for _, outcome in told])
+        outcomes, first = self._commit(commands), 0
+        if len(outcomes) != len(commands):
+            raise ValueError(f"{len(outcomes)} outcomes of {len(commands)} commands")
         for call in batch:
-            call.outcomes = list(islice(outcomes, len(call.commands)))
+            last = first + len(call.commands)
+            call.outcomes, first = outcomes[first:last], last
 
     def _settle_alone(self, batch: list[_Call[C, R]]) -> None:
         for call in batch:

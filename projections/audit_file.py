@@ -19,7 +19,7 @@ from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
 from ledger.event import Event
-from ledger.projection import Projection, Recorded, Row
+from ledger.projection import Projection, Recorded, Row, key_of
 
 FORMAT = 2
 """Counts what older versions of this program cannot continue."""
@@ -386,7 +386,7 @@ def kept(projection: Projection, *opens: type[Event]) -> Kept:
         projection.TABLE,
         projection.KEY,
         " ".join(projection.COLUMNS),
-        lambda each: projection.key(each.event),
+        lambda each: key_of(projection, each.event),
         lambda row, each: projection.evolve(row, each.recorded),
         opens,
     )

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 from ledger.event import Event
 from ledger.names import name
 from ledger.operator import events
-from ledger.projection import Key, Row
+from ledger.projection import Key, Row, key_of
 from projections import references, rounds, wallets
 from projections.audit_file import (
     Appended,
@@ -311,7 +311,7 @@ WALLETS = Kept(
     wallets.TABLE,
     wallets.KEY,
     " ".join(wallets.COLUMNS),
-    lambda each: wallets.key(each.event),
+    lambda each: key_of(wallets, each.event),
     _wallet,
     (events.WalletOpened,),
 )
@@ -383,7 +383,7 @@ def write_references(db: Database, batch: Batch) -> None:
 
 
 def _reference(each: Stored) -> Row:
-    key = references.key(each.event)
+    key = key_of(references, each.event)
     assert key
     return *key, each.position
 

@@ -1,11 +1,7 @@
 """Where each reference was first recorded: idempotency across rounds, and the way to a bet's round."""
 
-from collections.abc import Callable
-from typing import Any
-
-from ledger.event import Event
 from ledger.operator import events
-from ledger.projection import Key, Recorded, Row
+from ledger.projection import Keys, Recorded, Row
 
 TABLE = "reference_index"
 KEY = ("provider", "kind", "reference")
@@ -23,7 +19,7 @@ create table if not exists reference_index (
 """
 
 
-_KEYS: dict[type[Event], Callable[[Any], Key]] = {
+KEYS: Keys = {
     events.BetPlaced: lambda event: (event.provider, "bet", event.reference),
     events.BetRefused: lambda event: (event.provider, "bet", event.reference),
     events.TombstoneRecorded: lambda event: (event.provider, "bet", event.reference),
@@ -33,11 +29,6 @@ _KEYS: dict[type[Event], Callable[[Any], Key]] = {
     events.DepositMade: lambda event: (events.CASHIER, "deposit", event.reference),
     events.WithdrawalMade: lambda event: (events.CASHIER, "withdrawal", event.reference),
 }
-
-
-def key(event: Event) -> Key | None:
-    key_of = _KEYS.get(type(event))
-    return key_of(event) if key_of else None
 
 
 def evolve(row: Row | None, recorded: Recorded) -> Row:

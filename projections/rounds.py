@@ -1,9 +1,9 @@
 """Every round's status and sums as they are now: no replay, open rounds by player."""
 
-from typing import Any
+from operator import attrgetter
 
 from ledger.operator import events
-from ledger.projection import Key, Recorded, Row
+from ledger.projection import Keys, Recorded, Row
 
 TABLE = "rounds"
 KEY = ("provider", "round")
@@ -24,8 +24,8 @@ create table if not exists rounds (
 """
 
 
-_MOVE = frozenset(
-    {
+KEYS: Keys = dict.fromkeys(
+    (
         events.RoundOpened,
         events.BetPlaced,
         events.ResultRecorded,
@@ -33,13 +33,9 @@ _MOVE = frozenset(
         events.BetRefunded,
         events.RoundEnded,
         events.RoundCancelled,
-    }
+    ),
+    attrgetter(*KEY),
 )
-"""Whatever changes a round's row."""
-
-
-def key(event: Any) -> Key | None:
-    return (event.provider, event.round) if type(event) in _MOVE else None
 
 
 def evolve(row: Row | None, recorded: Recorded) -> Row:

@@ -1,8 +1,9 @@
 """Every wallet's cash as it is now: the balance each answer quotes."""
 
-from ledger.event import Event
+from operator import attrgetter
+
 from ledger.operator import events
-from ledger.projection import Key, Recorded, Row
+from ledger.projection import Keys, Recorded, Row
 
 TABLE = "wallets"
 KEY = ("user", "currency")
@@ -19,9 +20,9 @@ create table if not exists wallets (
 ) strict, without rowid;
 """
 
-
-def key(event: Event) -> Key | None:
-    return (event.user, event.currency) if isinstance(event, events.WalletEvent) else None
+KEYS: Keys = {
+    kind: attrgetter(*KEY) for kind in events.TYPES if issubclass(kind, events.WalletEvent)
+}
 
 
 def evolve(row: Row | None, recorded: Recorded) -> Row:

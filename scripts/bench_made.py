@@ -13,7 +13,7 @@ from ledger.merkle import Tree
 from ledger.names import name, transaction_id
 from ledger.operator import events
 from ledger.operator.book import MAPPER
-from ledger.projection import Key, Recorded, Row
+from ledger.projection import Key, Recorded, Row, key_of
 from ledger.seal import Signer, new_key, signer
 from ledger.store import open_store
 from ledger.store.chain import Head, link
@@ -120,15 +120,14 @@ def make(file: Path, most: int, players: int = PLAYERS) -> None:
 
 def _append(connection: apsw.Connection, some: Sequence[Recorded], head: Head, tree: Tree) -> Head:
     rows: list[Row] = []
-    position, hashed = head
-    for stream, version, event in some:
-        position += 1
-        topic, state = type(event).__name__, MAPPER.encode(event)
-        hashed = link(hashed, stream, version, topic, state)
+    hashed = head.hash
+    for position, each in enumerate(some, head.position + 1):
+        topic, state = type(each.event).__name__, MAPPER.encode(each.event)
+        hashed = link(hashed, each.stream, each.version, topic, state)
         tree.append(hashed)
-        rows.append((position, stream, version, topic, state.decode(), hashed))
+        rows.append((position, each.stream, each.version, topic, state.decode(), hashed))
     _insert(connection, "stored_events", rows)
-    return Head(position, hashed)
+    return Head(head.position + len(rows), hashed)
 
 
 def _insert(connection: apsw.Connection, table: str, rows: Iterable[Row]) -> None:
@@ -141,7 +140,7 @@ def _derive(tables: dict[str, dict[Key, Row]], some: Sequence[Recorded]) -> None
     for projection in IN_TRANSACTION:
         rows = tables[projection.TABLE]
         for recorded in some:
-            key = projection.key(recorded.event)
+            key = key_of(projection, recorded.event)
             if key is not None:
                 rows[key] = projection.evolve(rows.get(key), recorded)
 

@@ -22,6 +22,7 @@ from ledger.mapper import Unreadable
 from ledger.merkle import Step
 from ledger.money import to_text
 from ledger.operator import events as ours
+from ledger.projection import key_of
 from ledger.provider import events as theirs
 from ledger.seal import Seal, is_signed, retired, trusted
 from ledger.sealing import SealContradicted
@@ -167,7 +168,7 @@ def _about(event: Any) -> tuple[str, str]:
             return event.operator, event.kind if event.kind in ("result", "end") else "bet"
         case theirs.RoundEvent():
             return event.operator, "bet"
-    partner, kind, _ = references.key(event) or (event.provider, "bet", "")
+    partner, kind, _ = key_of(references, event) or (event.provider, "bet", "")
     return partner, kind
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from ledger.event import Event
 from ledger.names import name
-from ledger.projection import Key, Projection, Recorded, Row
+from ledger.projection import Key, Projection, Recorded, Row, kept_of
 from ledger.provider import events
 from ledger.provider.round import Bet, Result, Round, Standing, evolve
 from ledger.verify_rules import Check, Digest, Missing, Shelf, Total, Violation, follow, hold
@@ -42,7 +42,7 @@ class ProviderRules:
         projections: Sequence[Projection] = (),
     ) -> None:
         """`projections`: of the tables that are to come to the same."""
-        self._digest, self._projections = digest, projections
+        self._digest, self._kept = digest, kept_of(projections)
         was = msgspec.msgpack.decode(saved, type=_Saved) if saved else _Saved()
         self._rounds = Shelf(Round, digest.text, was.rounds)
         self._deliveries = Shelf(_Delivery, digest.key, was.deliveries)
@@ -137,13 +137,10 @@ class ProviderRules:
 
     def _project(self, stream: str, version: int, event: Event) -> None:
         recorded = Recorded(stream, version, event)
-        for projection in self._projections:
-            key = projection.key(event)
-            if key is not None:
-                rows = self._tables[projection.TABLE]
-                row = rows.get(key)
-                after = projection.evolve(tuple(row[len(key) :]) if row else None, recorded)
-                rows.put(key, [*key, *after])
+        for table, key_of, derive in self._kept.get(type(event), ()):
+            rows, key = self._tables[table], key_of(event)
+            row = rows.get(key)
+            rows.put(key, [*key, *derive(tuple(row[len(key) :]) if row else None, recorded)])
 
     # at the end, and between
 

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -41,8 +41,8 @@ Loaded = tuple[Streams, Mapping[str, Mapping[Key, Row]]]
 """The events of streams, and by table the rows by key; what is not there is absent."""
 
 
-class Appended(NamedTuple):
-    """An event on its way into a store: what the library's StoredEvent says, made in a quarter of its time."""
+class Appended(msgspec.Struct, frozen=True):
+    """An event on its way into a store: what the library's StoredEvent says, made in a tenth of its time."""
 
     originator_id: str
     originator_version: int
@@ -147,7 +147,7 @@ class Store(ApplicationRecorder):
         """Returns what `streams` does, and for each table what `find` does: all that many commands touch."""
         streams, rows = asked
         return self.streams(streams), {
-            table: self.find(table, keys) for table, keys in rows.items()
+            table: self.find(table, keys) for table, keys in rows.items() if keys
         }
 
     @abstractmethod

@@ -6,6 +6,7 @@ from typing import Any
 
 from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder
+from msgspec.structs import astuple
 
 from ledger.projection import Changes, Key, Projection, Row
 from ledger.store import NOTHING, Appended, Asked, Record, Store, Streams, Where
@@ -86,7 +87,7 @@ class MemoryStore(POPOApplicationRecorder, Store):
         self, stored_events: Sequence[StoredEvent | Appended], changes: Changes
     ) -> Sequence[int] | None:
         positions = super().insert_events(
-            [StoredEvent(*e) if isinstance(e, Appended) else e for e in stored_events]
+            [StoredEvent(*astuple(e)) if isinstance(e, Appended) else e for e in stored_events]
         )
         for event in stored_events:
             stream, version = str(event.originator_id), event.originator_version

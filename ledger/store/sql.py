@@ -422,22 +422,23 @@ class Table:
 
     def split(self, rows: Mapping[Key, Any]) -> tuple[list[Row], list[Row]]:
         """Returns the rows to insert, key first, and to update, key last, and the version that must be there."""
-        inserts = [(*key, *after) for key, (before, after) in rows.items() if before is None]
-        updates = [
-            (*after, *key, *self._guard(before)) for key, (before, after) in rows.items() if before
-        ]
+        inserts, updates, version = [], [], self._version
+        for key, (before, after) in rows.items():
+            if before is None:
+                inserts.append((*key, *after))
+            elif version is None:
+                updates.append((*after, *key))
+            else:
+                updates.append((*after, *key, before[version]))
         return inserts, updates
 
-    def _guard(self, before: Row) -> tuple[Any, ...]:
-        return () if self._version is None else (before[self._version],)
 
-
-def chunks(keys: list[Key]) -> Iterator[list[Key]]:
+def chunks(keys: list[Key]) -> list[list[Key]]:
     """Cuts keys into lists, repeating one up to a power of two: few statements are ever prepared."""
-    for start in range(0, len(keys), MOST_KEYS):
-        chunk = keys[start : start + MOST_KEYS]
-        length = 1 << (len(chunk) - 1).bit_length()
-        yield chunk + chunk[:1] * (length - len(chunk))
+    if len(keys) == 1:
+        return [keys]
+    cut = [keys[start : start + MOST_KEYS] for start in range(0, len(keys), MOST_KEYS)]
+    return [few + few[:1] * ((1 << (len(few) - 1).bit_length()) - len(few)) for few in cut]
 
 
 @cache

@@ -180,7 +180,7 @@ class SQLiteStore(SqlStore):
         connection.execute("begin")
 
     def _flush(self) -> None:
-        with _Translated():
+        with _TRANSLATED:
             try:
                 self._connection.execute("commit")
             except apsw.IOError as error:  # a failed write counts as a failed flush
@@ -188,7 +188,7 @@ class SQLiteStore(SqlStore):
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
-            with _Translated():
+            with _TRANSLATED:
                 self._connection.execute("rollback")
 
     def _execute(
@@ -202,7 +202,7 @@ class SQLiteStore(SqlStore):
         return self._connection.total_changes() - before
 
     def _translated(self) -> "_Translated":
-        return _Translated()
+        return _TRANSLATED
 
     def size(self) -> int:
         parts = (Path(self._path), Path(f"{self._path}-wal"))
@@ -212,7 +212,7 @@ class SQLiteStore(SqlStore):
         """Reads rows as they lie there, at whatever position, as they are asked for."""
         assert table in (EVENTS, SEALS, *self._tables)
         own = self._own
-        with nullcontext(own) if own else self._reader() as connection, _Translated():
+        with nullcontext(own) if own else self._reader() as connection, _TRANSLATED:
             if table == EVENTS:
                 yield from _scanned(connection, after)
             elif table == SEALS:
@@ -250,9 +250,14 @@ class _Translated:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None:
+            return
         if isinstance(error, apsw.ConstraintError):
             raise persistence.IntegrityError(str(error)) from error
         if isinstance(error, apsw.Error):
             raise persistence.OperationalError(str(error)) from error
         if isinstance(error, UnicodeDecodeError):
             raise persistence.OperationalError("a text is not UTF-8") from error
+
+
+_TRANSLATED = _Translated()

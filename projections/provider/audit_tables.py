@@ -5,7 +5,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from ledger.event import Event
-from ledger.projection import Row
+from ledger.projection import Row, key_of
 from ledger.provider import events
 from projections.audit_file import Batch, Kept, Layout, Stored, kept, search
 from projections.provider import deliveries, rounds, sweep
@@ -151,7 +151,8 @@ def write_events(db: Database, batch: Batch) -> None:
 
 def _event_row(each: Stored) -> tuple[Any, ...]:
     event = each.event
-    _, kind, reference = deliveries.key(event) or (None, None, getattr(event, "reference", None))
+    named = None, None, getattr(event, "reference", None)
+    _, kind, reference = key_of(deliveries, event) or named
     return (
         *each[:4],
         event.recorded_at,

@@ -1,7 +1,10 @@
 """Every call an operator's wallet is owed or was given: idempotency of references, and what is due."""
 
+from collections.abc import Callable
+from operator import attrgetter
+
 from ledger.event import Event
-from ledger.projection import Key, Recorded, Row
+from ledger.projection import Key, Keys, Recorded, Row
 from ledger.provider import events
 
 TABLE = "deliveries"
@@ -58,9 +61,18 @@ _KINDS: dict[type[Event], events.Kind] = {
 }
 
 
-def key(event: Event) -> Key | None:
-    kind = _KINDS.get(type(event)) or getattr(event, "kind", None)
-    return (event.operator, kind, event.reference) if kind else None  # type: ignore[attr-defined]
+def _key_of(kind: events.Kind) -> Callable[[Event], Key]:
+    return lambda event: (event.operator, kind, event.reference)  # type: ignore[attr-defined]
+
+
+KEYS: Keys = {
+    **{named: _key_of(kind) for named, kind in _KINDS.items()},
+    **{
+        kind: attrgetter(*KEY)
+        for kind in events.TYPES
+        if issubclass(kind, events.DeliveryEvent | events.SendEvent)
+    },
+}
 
 
 def evolve(row: Row | None, recorded: Recorded) -> Row:

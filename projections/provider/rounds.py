@@ -1,9 +1,10 @@
 """Every round's status and sums as they are now: open rounds by player, and since when a bet is open."""
 
+from operator import attrgetter
 from typing import NamedTuple
 
 from ledger.event import Event
-from ledger.projection import Key, Recorded, Row
+from ledger.projection import Keys, Recorded, Row
 from ledger.provider import events
 from ledger.provider.status import status
 
@@ -61,9 +62,9 @@ class RoundRow(NamedTuple):
 
 COLUMNS = RoundRow._fields
 
-
-def key(event: Event) -> Key | None:
-    return (event.operator, event.round) if isinstance(event, events.RoundEvent) else None
+KEYS: Keys = {
+    kind: attrgetter(*KEY) for kind in events.TYPES if issubclass(kind, events.RoundEvent)
+}
 
 
 def evolve(row: Row | None, recorded: Recorded) -> Row:

@@ -1,7 +1,6 @@
 """Whether overdue rounds are refunded by themselves, or wait for a person."""
 
-from ledger.event import Event
-from ledger.projection import Key, Recorded, Row
+from ledger.projection import Keys, Recorded, Row
 from ledger.provider import events
 
 TABLE = "sweep"
@@ -17,10 +16,9 @@ create table if not exists sweep (
 ) strict, without rowid;
 """
 
-
-def key(event: Event) -> Key | None:
-    known = events.SweepMade | events.SweepStopped | events.SweepConfirmed
-    return ("retention",) if isinstance(event, known) else None
+KEYS: Keys = dict.fromkeys(
+    (events.SweepMade, events.SweepStopped, events.SweepConfirmed), lambda _: ("retention",)
+)
 
 
 def evolve(row: Row | None, recorded: Recorded) -> Row:
