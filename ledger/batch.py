@@ -129,9 +129,10 @@ class Batch(Generic[S]):
         if stream in self.states:
             return self.states[stream]
         found = self._known.states.get(stream) or self._fold(self._store.stream(stream))
-        for (named, _), event in self._events.items():  # recorded before anybody asked
-            if named == stream:
-                found = self._evolve(found, event)
+        if stream in self._versions:  # recorded before anybody asked
+            for (named, _), event in self._events.items():
+                if named == stream:
+                    found = self._evolve(found, event)
         self.states[stream] = found
         return found
 
