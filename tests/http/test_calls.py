@@ -450,6 +450,9 @@ class UnreadableStore(MemoryStore):
     def rows(self, table, prefix=()):
         raise OperationalError("disk I/O error")
 
+    def stream(self, name, *, upto=None):
+        raise OperationalError("disk I/O error")
+
 
 @each_call
 def test_a_store_that_cannot_be_read_is_998(opener, call):
