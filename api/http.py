@@ -208,6 +208,13 @@ def warn(event: str, **said: str) -> None:
     _write(event, **said)
 
 
+def log_for(book: str) -> None:
+    """Has every line of this process say which of several books it is of."""
+    _always["book"] = book
+
+
+_always: dict[str, str] = {}
+
 structlog.configure(
     processors=[
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
@@ -223,7 +230,7 @@ _log = structlog.get_logger()
 def _write(event: str, **said: Any) -> None:
     """A log that cannot be written must not turn a commit into an error."""
     with suppress(OSError, ValueError):
-        _log.info(event, **said)
+        _log.info(event, **_always, **said)
 
 
 def _where(defect: BaseException) -> str:

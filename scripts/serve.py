@@ -25,7 +25,7 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from api import BOOKS, close, create_app, start
-from api.http import log_defect
+from api.http import log_defect, log_for
 from api.loop import Service
 from api.settings import ALONE, Settings, SettingsWrong
 from ledger.moments import utc_now
@@ -99,6 +99,8 @@ def _start(config: Path | None, host: str | None, port: int | None, store: str |
                 )
         serve_each(books)
         return
+    if book := options.named_book():
+        log_for(book)
     settings, demo = options.settings(config, host=host, port=port, store=store)
     if demo and settings.server.host not in LOOPBACK:
         raise SettingsWrong(
@@ -319,6 +321,7 @@ def _serve(id_: str, settings: Settings, parent: Connection, own_end: Connection
     for number in STOPS:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    log_for(id_)
     try:
         with _naming(id_):
             _prepare(settings)

@@ -181,11 +181,26 @@ def test_where_a_port_is_taken_one_sentence_says_whose(tmp_path):
 # --book
 
 
+def logged(several):
+    lines = map(json.loads, several.err.read_text().splitlines())
+    return [(line["book"], line["reference"]) for line in lines if "reference" in line]
+
+
+def test_each_line_of_the_log_says_of_which_book_it_is(tmp_path):
+    said = document(tmp_path, server={"log_requests": True})
+    with serving(tmp_path, said) as several:
+        for book in several.books.values():
+            book.fund(PLAYER)
+            book.bet(f"of {book.id}")
+        assert {("acme", "of acme"), ("zeta", "of zeta")} <= {*logged(several)}
+
+
 def test_a_book_that_is_named_is_served_alone_and_may_be_elsewhere(tmp_path):
-    said = document(tmp_path)
+    said = document(tmp_path, server={"log_requests": True})
     with serving(tmp_path, said, ["--book", "zeta"], waits_for=["zeta"]) as several:
         several.books["zeta"].fund(PLAYER)
         assert several.books["zeta"].bet("b").code == 0
+        assert ("zeta", "b") in logged(several)
         assert not listens(several.books["acme"].port)
         assert len(descendants(several.process.pid)) == 1
     assert not (tmp_path / "acme.db").exists()
