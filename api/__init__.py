@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from apiflask import APIFlask
+from eventsourcing.persistence import PersistenceError
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from api import http, problems
@@ -105,11 +106,11 @@ def create_app(
 
 
 def _copies(settings: Settings) -> dict[str, Store]:
-    """Returns the copies that questions are asked of, by party."""
+    """Returns the copies that questions are asked of, by party; bets are taken though one is away."""
     tables = {"operator": IN_TRANSACTION, "provider": PROVIDER_TABLES}
     own = settings.books()
     return {
-        party: open_store(url, tables[party], read_only=True)
+        party: open_store(url, tables[party], read_only=True, at_once=False)
         for party, url in settings.copies().items()
         if url != own[party]
     }
@@ -276,7 +277,8 @@ def _handle_errors(app: APIFlask) -> None:
     app.register_error_handler(NotJson, problems.not_json)
     app.register_error_handler(Unasked, problems.answered(400, "malformed"))
     app.register_error_handler(NotThere, problems.answered(404, "not-there"))
-    app.register_error_handler(NotYet, problems.answered(503, "behind", retry_s=1))
+    app.register_error_handler(NotYet, problems.answered(503, "behind"))
     for late in (NotKept, Behind):
-        app.register_error_handler(late, problems.answered(503, "no-audit-file", retry_s=1))
+        app.register_error_handler(late, problems.answered(503, "no-audit-file"))
+    app.register_error_handler(PersistenceError, problems.unread)
     app.register_error_handler(Exception, problems.defect)

@@ -1,6 +1,7 @@
 """Errors as the back office reads them: problem+json (RFC 9457), with the code and the field."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from apiflask.exceptions import HTTPError
@@ -35,6 +36,12 @@ def problem(status: int, word: str, detail: str, **more: Any) -> Response:
     return json_response(body, status, mimetype=_MIMETYPE)
 
 
+def later(response: Response) -> Response:
+    """Says that the same may be asked again in a second."""
+    response.headers["Retry-After"] = "1"
+    return response
+
+
 def refused(refusal: Refusal) -> Response:
     g.code = refusal.code
     status = STATUS.get(refusal.word, 422)
@@ -43,27 +50,17 @@ def refused(refusal: Refusal) -> Response:
 
 def broken(breakdown: Breakdown) -> Response:
     g.code = breakdown.code
-    response = problem(503, breakdown.word, str(breakdown), code=breakdown.code)
-    response.headers["Retry-After"] = "1"
-    return response
+    return later(problem(503, breakdown.word, str(breakdown), code=breakdown.code))
 
 
 def not_json(error: NotJson) -> Response:
     return problem(400, "not-json", str(error), code=57, field="body")
 
 
-def answered(
-    status: int, word: str, *, retry_s: int | None = None
-) -> Callable[[Exception], Response]:
+def answered(status: int, word: str) -> Callable[[Exception], Response]:
     """Returns how an error whose text is for people is answered."""
-
-    def answer(error: Exception) -> Response:
-        response = problem(status, word, str(error))
-        if retry_s is not None:
-            response.headers["Retry-After"] = str(retry_s)
-        return response
-
-    return answer
+    placed = later if status == HTTPStatus.SERVICE_UNAVAILABLE else lambda response: response
+    return lambda error: placed(problem(status, word, str(error)))
 
 
 def http_error(error: HTTPError) -> Response:
@@ -84,6 +81,11 @@ def _detail(error: HTTPError) -> str:
         path.append(str(key)[:64])
     text = detail[0] if isinstance(detail, list) and detail else error.message
     return f"{path[-1]}: {text}" if path else str(text)
+
+
+def unread(error: Exception) -> Response:
+    log_defect(error)
+    return later(problem(503, "store-away", "the store cannot be read; the log says why", code=998))
 
 
 def defect(error: Exception) -> Response:

@@ -274,10 +274,12 @@ def open_store(
     *,
     create: bool = True,
     read_only: bool = False,
+    at_once: bool = True,
 ) -> Store:
     """Returns the store a URL names: `sqlite:///FILE`, `postgresql://HOST/DATABASE?schema=BOOK` or `memory://`.
 
-    One that is read only is not changed by a byte, whoever else writes it.
+    One that is read only is not changed by a byte, whoever else writes it; where it need not be there
+    `at_once`, a server that does not answer is asked again with each question.
     Raises StoreUnfit for another URL, a store that is not there and not to be created, one that
     cannot be opened, and one that is not durable.
     """
@@ -293,5 +295,5 @@ def open_store(
     if url.startswith(POSTGRES):
         from ledger.store.postgres import PostgresStore
 
-        return PostgresStore(url, projections, create=create, read_only=read_only)
+        return PostgresStore(url, projections, create=create, read_only=read_only, at_once=at_once)
     raise StoreUnfit(f"store: {scheme}: is neither sqlite:///FILE, postgresql://... nor memory://")

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 CONNECT_S = 3
 STATEMENT_S = 5
@@ -31,6 +32,28 @@ WAITS = (
     f"-c statement_timeout={STATEMENT_S}s -c lock_timeout={LOCK_WAIT_S}s"
     " -c idle_in_transaction_session_timeout=30s"
 )
+
+
+class Hosts:
+    """The servers an address names: who answered last is asked first, so that one that hangs costs its wait once."""
+
+    def __init__(self, address: str) -> None:
+        said = conninfo_to_dict(address)
+        names, ports = (str(said.get(key) or "").split(",") for key in ("host", "port"))
+        self._address = address
+        ports = ports * len(names) if len(ports) == 1 else ports
+        self._hosts = [] if "hostaddr" in said else list(zip(names, ports, strict=False))
+
+    def connect(self, **how: Any) -> psycopg.Connection[Any]:
+        """Returns a new connection to the first that takes one. Raises psycopg's OperationalError."""
+        hosts = self._hosts
+        if len(hosts) < 2:
+            return psycopg.connect(self._address, **how)
+        host, port = (",".join(parts) for parts in zip(*hosts, strict=True))
+        connection = psycopg.connect(self._address, host=host, port=port, **how)
+        answered = connection.info.host, str(connection.info.port)
+        self._hosts = sorted(hosts, key=lambda each: (each[0], each[1] or answered[1]) != answered)
+        return connection
 
 
 class Watch:

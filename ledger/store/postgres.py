@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice
 from queue import Empty
-from typing import Any
+from typing import Any, LiteralString
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -25,7 +25,7 @@ from ledger.projection import Changes, Key, Projection, Row
 from ledger.store import EVENTS, SEALS, Asked, Loaded, Presumed, StoreUnfit, told
 from ledger.store.chain import Head
 from ledger.store.notify import Listener, Teller
-from ledger.store.patience import TCP, WAITS, Watch
+from ledger.store.patience import TCP, WAITS, Hosts, Watch
 from ledger.store.sql import SqlStore
 from ledger.store.sql_postgres import (
     APPEND,
@@ -78,16 +78,18 @@ class PostgresStore(SqlStore):
         *,
         create: bool = True,
         read_only: bool = False,
+        at_once: bool = True,
     ) -> None:
         super().__init__(projections)
         self._url, self._schema = _address(url)
+        self._hosts = Hosts(self._url)
         self._read_only = read_only
         self._connection: psycopg.Connection[Any] | None = None
         self._unsent: list[dict[str, Any]] = []
         self._found = Head()
         self._made: list[Any] = []
         self._ahead: tuple[Asked, Loaded] | None = None
-        self._presumed, self._calm = False, 0
+        self._may_presume, self._presumed, self._calm = True, False, 0
         self._warning = ""
         self._watch = Watch()
         self._teller = Teller(self._connect, self._schema)
@@ -98,6 +100,8 @@ class PostgresStore(SqlStore):
             else:
                 self._check()
         except psycopg.Error as error:
+            if isinstance(error, psycopg.OperationalError) and read_only and not at_once:
+                return
             self.close()
             raise StoreUnfit(f"store: {told(self._url)}: {_text(error)}") from error
         except StoreUnfit:
@@ -137,7 +141,7 @@ class PostgresStore(SqlStore):
             connection.close()
 
     def _connect(self, more: str = "") -> psycopg.Connection[Any]:
-        return _connected(self._url, self._schema, more)
+        return _connected(self._hosts, self._schema, more)
 
     def _create(self) -> None:
         schema = sql.Identifier(self._schema)
@@ -155,11 +159,13 @@ class PostgresStore(SqlStore):
     def _check(self) -> None:
         if not self._exists():
             raise StoreUnfit(f"store: there is no schema {self._schema} in {told(self._url)}")
+        self._may_presume = self._is("to_regprocedure('presume(jsonb)') is not null")  # an old book
 
     def _exists(self) -> bool:
-        found = self._writer.execute(
-            "select exists (select from pg_namespace where nspname = %s)", (self._schema,)
-        ).fetchone()
+        return self._is("exists (select from pg_namespace where nspname = %s)", self._schema)
+
+    def _is(self, so: LiteralString, *parameters: str) -> bool:
+        found = self._writer.execute(f"select {so}", parameters).fetchone()
         return bool(found and found[0])
 
     def close(self) -> None:
@@ -177,9 +183,8 @@ class PostgresStore(SqlStore):
         """A connection that was lost meanwhile is made anew: nothing was written on it yet."""
         self._unsent.clear()
         writer = self._writer
-        self._presumed = (
-            presumed and self._head.position > 0 and self._calm >= CALM_AFTER and _is_silent(writer)
-        )
+        calm = self._calm >= CALM_AFTER and self._head.position > 0
+        self._presumed = presumed and self._may_presume and calm and _is_silent(writer)
         if self._presumed:
             self._found, self._ahead = self._head, (ahead, ({}, {table: {} for table in ahead[1]}))
             return
@@ -391,12 +396,12 @@ class PostgresStore(SqlStore):
 def listener(url: str) -> Listener:
     """Returns what waits until the book that a URL names grew."""
     address, schema = _address(url)
-    return Listener(partial(_connected, address, schema), schema)
+    return Listener(partial(_connected, Hosts(address), schema), schema)
 
 
-def _connected(address: str, schema: str, more: str) -> psycopg.Connection[Any]:
+def _connected(hosts: Hosts, schema: str, more: str) -> psycopg.Connection[Any]:
     options = f"{WAITS} -c search_path={schema} -c synchronous_commit=on -c timezone=UTC {more}"
-    return psycopg.connect(address, autocommit=True, options=options, **TCP)
+    return hosts.connect(autocommit=True, options=options, **TCP)
 
 
 def _address(url: str) -> tuple[str, str]:

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -103,6 +104,25 @@ def test_a_position_that_is_none_is_refused_and_named(service, position):
 def test_a_stranger_waits_for_no_position(service):
     answer = service.send("GET", f"{WALLET}?min_position={TOO_FAR}")
     assert answer.status == 401
+
+
+def test_a_copy_that_is_away_stops_neither_the_start_nor_a_bet_and_is_read_once_it_is_back(pair):
+    primary, _ = pair
+    book = primary.new_book()
+    with following(primary) as copy:
+        copied = f"{copy.url}?{book.partition('?')[2]}"
+        copy.stop("fast")
+        with closing(wire.Service(wire.new_settings(store=book, read_store=copied))) as found:
+            found.fund()
+            call = wire.BY_NAME["/V4", "bet"]
+            assert found.call(call.path, call.body).code == 0
+
+            away = get(found, WALLET)
+            assert (away.status, away.headers["Retry-After"]) == (503, "1")
+            assert away.json["type"] == "urn:roundbook:store-away"
+
+            copy.start()
+            until(lambda: get(found, WALLET).status == 200, "the copy answers")
 
 
 @pytest.mark.usefixtures("paused")

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from ledger.batch import Known
 from ledger.operator.book import Book
 from ledger.refusals import Refusal, SessionInvalid
+from ledger.store import open_store
 from ledger.store.postgres import CALM_AFTER
+from projections import IN_TRANSACTION
 from tests import controls
 from tests.ha.proxy import Proxy
 
@@ -98,6 +100,14 @@ def test_a_round_that_is_not_in_mind_goes_on(book):
     forget(book)
     book.submit(controls.place_bet(reference="second", round_id="old", amount="1.00"))
     assert [*book.round(controls.PROVIDER, "old").bets] == ["old", "second"]
+
+
+def test_a_book_of_an_older_version_takes_nothing_for_granted(book, url):
+    address, _, schema = url.partition("?schema=")
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"drop function {schema}.presume")
+    with closing(Book(open_store(url, IN_TRANSACTION, create=False))) as old:
+        assert [old.submit(bet(f"old {n}")).recorded for n in range(SETTLED + 1)] == [True] * 6
 
 
 def late(book):

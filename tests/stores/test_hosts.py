@@ -1,0 +1,81 @@
+import socket
+import threading
+from contextlib import closing, contextmanager, suppress
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from ledger.store.patience import Hosts
+from tests import controls
+
+QUESTIONS = 3
+
+
+class Hanging:
+    def __init__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.taken = []
+        threading.Thread(target=self.take, daemon=True).start()
+
+    def take(self):
+        with suppress(OSError):
+            while True:
+                self.taken.append(self.socket.accept()[0])
+
+
+@contextmanager
+def hanging():
+    server = Hanging()
+    try:
+        yield server
+    finally:
+        server.socket.close()
+        for each in server.taken:
+            each.close()
+
+
+def behind(url, *ports):
+    parts = urlsplit(url)
+    user, _, _ = parts.netloc.rpartition("@")
+    hosts = ",".join(f"127.0.0.1:{port}" for port in (*ports, parts.port))
+    return parts._replace(netloc=f"{user}@{hosts}" if user else hosts).geturl()
+
+
+def test_a_server_that_hangs_is_waited_for_once_whoever_comes_next(postgres):
+    with hanging() as first:
+        with closing(controls.new_book(behind(postgres.new_book(), first.port))) as book:
+            controls.fund(book)
+            for _ in range(QUESTIONS):
+                book.store._forget_idle()
+                assert book.store.head().position > 0
+        assert len(first.taken) == 1
+
+
+def test_who_asks_in_the_order_of_the_address_waits_each_time(postgres):
+    with hanging() as first:
+        address = behind(postgres.url, first.port)
+        for _ in range(2):
+            psycopg.connect(address, connect_timeout=2).close()
+        assert len(first.taken) == 2
+
+
+def test_who_answered_is_first_and_the_others_stay_behind(postgres):
+    ports = [1, 2, urlsplit(postgres.url).port]
+    hosts = Hosts(behind(postgres.url, *ports[:2]))
+    hosts.connect().close()
+    assert hosts._hosts == [("127.0.0.1", str(port)) for port in (ports[2], *ports[:2])]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql:///db",
+        "postgresql://one/db",
+        "postgresql://one:1/db",
+        "postgresql://one,two/db?hostaddr=127.0.0.1,127.0.0.2",
+    ],
+)
+def test_an_address_with_nothing_to_choose_goes_out_as_it_came(address):
+    assert len(Hosts(address)._hosts) < 2
