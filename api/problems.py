@@ -9,7 +9,7 @@ from flask import Response, g
 
 from api.http import json_response, log_defect
 from ledger.reader import NotJson
-from ledger.refusals import Breakdown, Refusal
+from ledger.refusals import Breakdown, OutcomeUnknown, Refusal
 
 STATUS = {
     "not-enough-cash": 409,
@@ -84,10 +84,14 @@ def _detail(error: HTTPError) -> str:
 
 
 def unread(error: Exception) -> Response:
-    log_defect(error)
-    return later(problem(503, "store-away", "the store cannot be read; the log says why", code=998))
+    return later(_failed(error, 503, "store-away", "the store cannot be read; the log says why"))
 
 
 def defect(error: Exception) -> Response:
+    return _failed(error, 500, "defect", "we failed; the log has it")
+
+
+def _failed(error: Exception, status: int, word: str, detail: str) -> Response:
     log_defect(error)
-    return problem(500, "defect", "we failed; the log has it", code=998)
+    g.code = OutcomeUnknown.code
+    return problem(status, word, detail, code=OutcomeUnknown.code)

@@ -17,7 +17,7 @@ from api.audit.shelf import NotKept, Shelf
 from api.audit.views import SHOWN, VIEWS, Elsewhere, Look, Unasked, View, report
 from api.fresh import NotYet, await_position
 from api.http import json_response, log_defect
-from api.problems import problem
+from api.problems import later, problem
 from ledger.refusals import Malformed
 from projections.as_of import Damaged, NotThere
 from projections.forms import Report, as_csv, as_lines, as_plain
@@ -217,9 +217,7 @@ def _wrong(status: int, word: str, text: str) -> Response:
         response = Response(render_template("wrong.html", status=status, text=text), status)
     else:
         response = problem(status, word, text)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = "1"
-    return response
+    return later(response) if status == HTTPStatus.SERVICE_UNAVAILABLE else response
 
 
 def _answered(status: int, word: str) -> Callable[[Exception], Response]:

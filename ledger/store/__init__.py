@@ -42,7 +42,7 @@ Loaded = tuple[Streams, Mapping[str, Mapping[Key, Row]]]
 
 
 class Appended(msgspec.Struct, frozen=True):
-    """An event on its way into a store: what the library's StoredEvent says, made in a tenth of its time."""
+    """An event on its way into a store: what the library's StoredEvent says, made in a sixth of its time."""
 
     originator_id: str
     originator_version: int

@@ -42,7 +42,8 @@ class Hosts:
         names, ports = (str(said.get(key) or "").split(",") for key in ("host", "port"))
         self._address = address
         ports = ports * len(names) if len(ports) == 1 else ports
-        self._hosts = [] if "hostaddr" in said else list(zip(names, ports, strict=False))
+        plain = "hostaddr" not in said and len(names) == len(ports)  # else the driver's own affair
+        self._hosts = list(zip(names, ports, strict=True)) if plain else []
 
     def connect(self, **how: Any) -> psycopg.Connection[Any]:
         """Returns a new connection to the first that takes one. Raises psycopg's OperationalError."""

@@ -159,7 +159,8 @@ class PostgresStore(SqlStore):
     def _check(self) -> None:
         if not self._exists():
             raise StoreUnfit(f"store: there is no schema {self._schema} in {told(self._url)}")
-        self._may_presume = self._is("to_regprocedure('presume(jsonb)') is not null")  # an old book
+        if not self._read_only:  # an old book lacks it
+            self._may_presume = self._is("to_regprocedure('presume(jsonb)') is not null")
 
     def _exists(self) -> bool:
         return self._is("exists (select from pg_namespace where nspname = %s)", self._schema)

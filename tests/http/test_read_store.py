@@ -119,7 +119,7 @@ def test_a_copy_that_is_away_stops_neither_the_start_nor_a_bet_and_is_read_once_
 
             away = get(found, WALLET)
             assert (away.status, away.headers["Retry-After"]) == (503, "1")
-            assert away.json["type"] == "urn:roundbook:store-away"
+            assert (away.json["type"], away.json["code"]) == ("urn:roundbook:store-away", 998)
 
             copy.start()
             until(lambda: get(found, WALLET).status == 200, "the copy answers")

@@ -47,8 +47,7 @@ from tests.provider.table import (
 )
 
 TIMEOUT_S = 0.25
-# so far from the deadline that a busy machine is not taken for a broken one
-FAR_TOO_LATE_S = 30
+GRACE_MS = 300
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
 each_call = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "cancel-untaken"])
@@ -168,10 +167,10 @@ def test_a_redirect_is_never_followed(tmp_path, login, kind):
 
 
 SLOW = {
-    "late": late(FAR_TOO_LATE_S),
+    "late": late(3 * TIMEOUT_S),
     "hanging": hang,
-    "body byte by byte": after(drip_body(TIMEOUT_S / 2)),
-    "headers byte by byte": after(drip_headers(TIMEOUT_S / 2)),
+    "body byte by byte": after(drip_body(0.02)),
+    "headers byte by byte": after(drip_headers(0.02)),
 }
 
 
@@ -187,7 +186,7 @@ def test_a_send_ends_at_its_deadline_whatever_trickles_in(tmp_path, login, kind,
         assert outcomes(table, kind)[0] == TIMEOUT
         assert outcomes(table, kind)[-1] == GOOD
         assert took[0] >= TIMEOUT_S * 1000 - 1
-        assert max(took) < FAR_TOO_LATE_S * 1000 / 3
+        assert max(took) <= TIMEOUT_S * 1000 + GRACE_MS
         table.check()
 
 

@@ -170,7 +170,7 @@ def test_late_forwards_at_once_and_answers_after_its_time(wallet, behind):
     wallet.next(late(0.2))
     send(wallet)
 
-    assert time.monotonic() - behind.last_at >= 0.2
+    assert 0.2 <= time.monotonic() - behind.last_at < 1
 
 
 def test_lost_takes_the_call_and_hangs_up_without_a_word(wallet, behind):
@@ -246,7 +246,7 @@ def test_a_drip_takes_its_time_for_every_byte_and_comes_whole(wallet, drip):
     assert answers[0].code == 0
 
 
-@pytest.mark.parametrize("behaviour", [hang, drip_headers(30), drip_body(30), late(30)])
+@pytest.mark.parametrize("behaviour", [hang, drip_headers(9), drip_body(9), late(9)])
 def test_what_waits_lets_its_caller_wait_and_ends_with_the_wallet(behind, behaviour):
     with CrookedWallet(behind) as wallet, closing(connect(wallet, 0.1)) as connection:
         wallet.always(behaviour)
@@ -254,7 +254,7 @@ def test_what_waits_lets_its_caller_wait_and_ends_with_the_wallet(behind, behavi
             ask(connection)
         started = time.monotonic()
 
-    assert time.monotonic() - started < 9
+    assert time.monotonic() - started < 1
     assert not [thread for thread in threading.enumerate() if thread.name == "crooked wallet"]
 
 
