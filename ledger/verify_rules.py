@@ -34,27 +34,30 @@ class Repeated(Violation):
 
 
 class Digest:
-    """64 bits that stand for a text or a row, and that nobody can foresee."""
+    """64 bits that stand for a text, a key or a row, and that nobody can foresee."""
 
     def __init__(self, secret: bytes = b"") -> None:
         """Without a secret it is quick, and another one in every process."""
-        self.secret = secret
-        self.text: Callable[[str], int] = self._keyed if secret else hash
-        self.key: Callable[[Row], int] = self._keyed if secret else hash
-        self.row: Callable[[Row], int] = self._keyed if secret else _quick
+        foreseen = os.environ.get("PYTHONHASHSEED", "random") != "random"
+        self.secret = secret or (os.urandom(16) if foreseen else b"")
+        self.text: Callable[[str], int] = self._keyed if self.secret else hash
+        self.key: Callable[[Row], int] = self._keyed if self.secret else hash
 
     @classmethod
     def lasting(cls) -> "Digest":
         """Returns one that another process can go on with: it needs its secret."""
         return cls(os.urandom(16))
 
+    def rows(self, rows: Iterable[Row]) -> Iterator[int]:
+        """Yields what stands for each row where they are added up.
+
+        Two tuples' own hashes often have the sum they had before they exchanged a value; their bytes' have not.
+        """
+        return map(self._keyed, rows) if self.secret else map(hash, map(_pack, rows))
+
     def _keyed(self, value: object) -> int:
         hashed = blake2b(_pack(value), digest_size=8, key=self.secret).digest()
         return int.from_bytes(hashed, signed=True)
-
-
-def _quick(row: Row) -> int:
-    return hash(_pack(row))
 
 
 class Total(msgspec.Struct):

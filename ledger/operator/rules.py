@@ -7,7 +7,6 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from operator import itemgetter
 from typing import Any
 
@@ -19,7 +18,6 @@ from ledger.operator import events
 from ledger.projection import Row
 from ledger.verify_rules import (
     MOST,
-    PAGE,
     Check,
     Digest,
     Missing,
@@ -33,8 +31,7 @@ from ledger.verify_rules import (
 PARTS = 16
 """So many lists share the references' digests, so that each is small enough to be searched."""
 
-_KEY, _VERSION = itemgetter(0, 1, 2), itemgetter(4)
-LARGE = 2**60
+_KEY = itemgetter(0, 1, 2)
 
 ENDED, CANCELLED, DECIDED = 1, 2, 4
 OVER = ENDED | CANCELLED
@@ -356,7 +353,7 @@ class OperatorRules:
     def rest(self) -> None:
         self._rounds.rest()
         rows = self._of_late
-        self._references.add([*map(self._key, rows)])
+        self._references.add([*self._digest.rows(rows)])
         append = [part.append for part in self._taken]
         for taken in map(self._key, map(_KEY, rows)):
             append[taken & (PARTS - 1)](taken)
@@ -365,7 +362,7 @@ class OperatorRules:
     def finish(self) -> Mapping[str, Total]:
         self.rest()
         sums = [purse.brought for purse in self._purses]
-        rounds = Total().over(map(self._digest.row, self._round_rows(sums)))
+        rounds = Total().over(self._digest.rows(self._round_rows(sums)))
         for purse, brought in zip(self._purses, sums, strict=True):
             of = f"the wallet {purse.user} {purse.currency}"
             hold(purse.cash == brought, f"{of} holds {purse.cash}; its postings sum to {brought}")
@@ -383,20 +380,8 @@ class OperatorRules:
             yield (state.opened, status, staked, won, reversed_)
 
     def total(self, table: str, rows: Iterable[Row]) -> Total:
-        if table == "reference_index":
-            return self._referred(iter(rows))
-        return Total().over(
-            map(self._digest.row, self._halved(rows) if table == "rounds" else rows)
-        )
-
-    def _referred(self, rows: Iterator[Row]) -> Total:
-        """Returns what references' rows come to. Python hashes a number as its rest by a large prime."""
-        total = Total()
-        while some := [*islice(rows, PAGE)]:
-            if max(map(_VERSION, some)) >= LARGE:
-                some = [(*row, "large") for row in some]
-            total.add([*map(self._key, some)])
-        return total
+        halved = self._halved(rows) if table == "rounds" else rows
+        return Total().over(self._digest.rows(halved))
 
     def _halved(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yields rounds' rows, a digest for what never changes in them."""

@@ -157,7 +157,7 @@ class ProviderRules:
         }
 
     def total(self, table: str, rows: Iterable[Row]) -> Total:  # noqa: ARG002
-        return Total().over(map(self._digest.row, rows))
+        return Total().over(self._digest.rows(rows))
 
     def taken_twice(self) -> frozenset[int]:
         return frozenset()

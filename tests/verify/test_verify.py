@@ -565,20 +565,62 @@ ROWS = st.lists(st.tuples(TEXTS, st.integers(-(2**63), 2**63 - 1), st.none() | T
 def test_a_total_depends_on_every_row_and_on_no_order(digest: Digest) -> None:
     @given(ROWS, st.randoms())
     def holds(rows: list[Row], choose: random.Random) -> None:
-        total = Total().over(map(digest.row, rows))
+        total = Total().over(digest.rows(rows))
         other = rows.copy()
         choose.shuffle(other)
-        assert Total().over(map(digest.row, other)) == total
+        assert Total().over(digest.rows(other)) == total
         if rows:
-            assert Total().over(map(digest.row, rows[1:])) != total
+            assert Total().over(digest.rows(rows[1:])) != total
 
     holds()
 
 
+def ours_of(choose: random.Random) -> dict[str, Row]:
+    text, count = (lambda: choose.randbytes(6).hex()), (lambda: choose.randrange(1, 9))
+    return {
+        "reference_index": (text(), text(), text(), text(), count(), text()),
+        "rounds": (text(), text(), text(), text(), text(), count(), count(), count(), text()),
+        "wallets": (text(), text(), count(), count(), count(), count()),
+    }
+
+
+@pytest.mark.parametrize("digest", [Digest(), Digest.lasting()], ids=["quick", "lasting"])
+@pytest.mark.parametrize("table", ours_of(random.Random()))
+def test_rows_that_exchanged_a_value_make_another_total(digest: Digest, table: str) -> None:
+    choose, rules = random.Random(table), OperatorRules(digest)
+    for _ in range(300):
+        one, other = ours_of(choose)[table], ours_of(choose)[table]
+        for column, (mine, yours) in enumerate(zip(one, other, strict=True)):
+            exchanged = [
+                (*one[:column], yours, *one[column + 1 :]),
+                (*other[:column], mine, *other[column + 1 :]),
+            ]
+            if mine != yours:
+                assert rules.total(table, exchanged) != rules.total(table, [one, other])
+
+
+def test_a_digest_that_somebody_could_foresee_has_a_secret() -> None:
+    for seed, foreseen in (("0", True), ("42", True), ("random", False)):
+        said = subprocess.run(
+            (
+                sys.executable,
+                "-c",
+                "from ledger.verify_rules import Digest as D; print(D().secret)",
+            ),
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        assert (said.strip() != "b''") is foreseen
+
+
 def test_a_lasting_digest_is_the_same_for_another_process_and_no_other() -> None:
     one = Digest.lasting()
-    assert Digest(one.secret).row(("a", 1)) == one.row(("a", 1))
-    assert Digest.lasting().row(("a", 1)) != one.row(("a", 1))
+    said = [*one.rows([("a", 1)])]
+    assert [*Digest(one.secret).rows([("a", 1)])] == said
+    assert [*Digest.lasting().rows([("a", 1)])] != said
 
 
 class Cup(msgspec.Struct, array_like=True):
