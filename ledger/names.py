@@ -7,7 +7,8 @@ from hashlib import sha1
 from uuid import UUID
 
 _NAMESPACE = sha1(UUID("8d7b7a52-6f0c-5b3e-9a4d-52f3b1c0a7e1").bytes, usedforsecurity=False)
-_VARIANT = "89ab"
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""What a UUID has in place of a digit of the hash."""
 
 
 def name(*parts: str) -> str:
@@ -33,5 +34,5 @@ def _uuid5(text: str) -> str:
     hashed = _NAMESPACE.copy()
     hashed.update(text.encode())
     digits = hashed.hexdigest()
-    variant = _VARIANT[int(digits[16], 16) & 3]
+    variant = _VARIANT[digits[16]]
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
