@@ -242,15 +242,13 @@ class Book(Reading):
                 batch.at,
                 allow_completed=self.house.allow_cancel_completed,
             )
-        if call.whole_round:
-            return self._refund_round(batch, call, known)
+        if call.whole_round and known is None:
+            return self._refund_round(batch, call)
         return _tombstone(batch, call, known)
 
-    def _refund_round(
-        self, batch: Batch[Round], call: commands.ReverseBet, known: str | None
-    ) -> Place:
-        """Reverses the open bets of the round that is named with a reference that is no bet's."""
-        place, tombstone = _tombstone(batch, call, known)
+    def _refund_round(self, batch: Batch[Round], call: commands.ReverseBet) -> Place:
+        """Reverses the open bets of the round that is named with a reference nobody has heard of."""
+        place, tombstone = _tombstone(batch, call, None)
         stream = name("round", call.provider, call.round or "")
         state = batch.state(stream)
         if not state.open_bets:
@@ -261,7 +259,7 @@ class Book(Reading):
     def _cancel_round(self, batch: Batch[Round], call: commands.CancelRound) -> Place:
         known = _owned(batch, call)
         state = batch.state(known) if known else Round()
-        if known is None or not state.opened_at:
+        if known is None or not state.opened_at or _is_repeat(state, call):
             return _tombstone(batch, call, known)
         cancelled = self._whole_round(batch, state, call)
         if call.reference not in state.refused:
@@ -409,6 +407,12 @@ def _tombstone(batch: Batch[Round], call: commands.ReverseBet, known: str | None
             return stream, round.record_tombstone(state, call, batch.at, opens=call.round)
     stream = known or name("tombstone", call.provider, call.reference)
     return stream, round.record_tombstone(batch.state(stream), call, batch.at)
+
+
+def _is_repeat(state: Round, call: commands.CancelRound) -> bool:
+    """Returns whether such a call put the reference's tombstone: again, it moves nothing."""
+    first = state.tombstones.get(call.reference)
+    return first is not None and first.by == call.by
 
 
 def _first(batch: Batch[Round], provider: str, kind: str, reference: str) -> Any:

@@ -165,7 +165,7 @@ class Model:
         else:
             self._put_a_tombstone(known, asked)
             round_ = self._round(asked)
-            if asked["whole"] and round_ and self._open_bets(round_):
+            if asked["whole"] and not known and round_ and self._open_bets(round_):
                 self._together(round_, asked)
                 self._give_back(round_, self._open_bets(round_))
         return self._cash(asked), self._name("reversal", asked)
@@ -193,10 +193,10 @@ class Model:
         provider, reference = asked["provider"], asked["reference"]
         wins = [self.wins.get((provider, kind, reference)) for kind in OWNING_WINS]
         known = next(filter(None, [self.bets.get((provider, reference)), *wins]), None)
-        if known is None:
-            self._bury(asked, None)
+        if known is None or known.get("by") == "cancel_round":
+            self._put_a_tombstone(known, asked)
             return None, None
-        self._together(known, asked)
+        self._together_in(known, asked)
         round_ = self.rounds.get((provider, known.get("home", known["round"])))
         if round_ and not round_["cancelled"]:
             self._give_back(round_, self._open_bets(round_))
@@ -337,7 +337,7 @@ class Model:
         known = self.bets.get(key, {"refused": False, "reversed": False})
         said = {field: asked[field] for field in OWNER}
         home = round_["round"] if round_ else None
-        place = {"round": asked["round"] or home, "home": home}
+        place = {"round": asked["round"] or home, "home": home, "by": asked["call"]}
         self.bets[key] = {**known, **said, **place, "buried": True}
         if round_:
             round_["tombstones"].add(asked["reference"])

@@ -73,7 +73,8 @@ def reversals(draw):
     form = draw(st.sampled_from(["cancel", "refund", "later", "cancel_round"]))
     asked = draw(about_a_round("reverse"))
     if form == "cancel_round":
-        return {**asked, "call": "cancel_round", "provider": LM, "round": None}
+        round_ = asked["round"] if draw(st.booleans()) else None
+        return {**asked, "call": "cancel_round", "provider": LM, "round": round_}
     if form == "refund":
         return {**asked, "provider": LM, "form": form, "round": None, "whole": False}
     named = asked["provider"] == KYREN or form == "later" or draw(st.booleans())

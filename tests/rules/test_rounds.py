@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ledger.operator import events
 from ledger.operator.book import Book
@@ -160,6 +161,54 @@ def test_a_later_refund_of_an_unknown_reference_in_a_completed_round_is_999(
     with nothing_recorded(three_bets):
         unknown = controls.refund_later_form(reference=controls.UNKNOWN_REFERENCE)
         assert code(three_bets, unknown) == 999
+
+
+@pytest.mark.parametrize("round_", [controls.ROUND, None])
+def test_a_later_refund_of_a_refused_bet_buries_that_alone(
+    three_bets: Book, round_: str | None
+) -> None:
+    assert code(three_bets, controls.place_bet(reference="refused", amount="999999.00")) == 15
+    refund = replace(controls.refund_later_form(reference="refused"), round=round_)
+    with no_money_moved(three_bets):
+        assert code(three_bets, refund) == 0
+    assert status(three_bets) == "InProgress"
+    assert topics(three_bets)[-1] == "TombstoneRecorded"
+
+
+# reversals of a reference nobody has heard of, sent again
+
+
+UNHEARD = {
+    "cancel": controls.cancel(reference=controls.UNKNOWN_REFERENCE, round_id=controls.ROUND),
+    "later refund": controls.refund_later_form(reference=controls.UNKNOWN_REFERENCE),
+    "cancel round": replace(
+        controls.cancel_round(reference=controls.UNKNOWN_REFERENCE), round=controls.ROUND
+    ),
+}
+BETWEEN = {
+    "nothing": [],
+    "a bet": [controls.place_bet(reference="new")],
+    "a bet and its result": [
+        controls.place_bet(reference="new"),
+        controls.result(reference="won", amount="5.00"),
+    ],
+    "the late bet": [controls.place_bet(reference=controls.UNKNOWN_REFERENCE)],
+}
+
+
+@pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN)
+@pytest.mark.parametrize("call", UNHEARD.values(), ids=UNHEARD)
+@pytest.mark.parametrize("before", [[controls.place_bet()], []], ids=["round known", "unknown"])
+def test_a_reversal_of_an_unknown_reference_sent_again_moves_nothing(
+    book: Book, call: Any, between: list[Any], before: list[Any]
+) -> None:
+    for command in before:
+        book.submit(command)
+    first = transaction_id(book, call)
+    for command in between:
+        code(book, command)
+    with nothing_recorded(book):
+        assert transaction_id(book, call) == first
 
 
 @pytest.mark.parametrize(
