@@ -139,12 +139,12 @@ class Writer(Generic[C, R]):
         return call.outcomes
 
     def _settled_by_its_caller(self, call: _Call[C, R]) -> bool:
-        if self._latch or self._shared or not self._turn.acquire(blocking=False):
+        if self._latch or self._shared or self._turn.locked():
             return False
-        try:
+        with (
+            self._turn
+        ):  # and not `acquire`: an interrupt right behind that would leave it taken for ever
             self._settle([call])
-        finally:
-            self._turn.release()
         return True
 
     def _wait(self, call: _Call[C, R]) -> None:

@@ -61,7 +61,7 @@ class MemoryStore(POPOApplicationRecorder, Store):
 
     def _roll_back(self, length: int) -> None:
         for event in self._stored_events[length:]:
-            del self._stored_events_index[str(event.originator_id)][event.originator_version]
+            self._stored_events_index[str(event.originator_id)].pop(event.originator_version, None)
         del self._stored_events[length:], self._hashes[length:]
         for table, key, before in reversed(self._undo):
             if before is None:

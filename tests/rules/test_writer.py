@@ -28,6 +28,7 @@ from tests import auditor, controls
 from tests.questions import EVERYTHING, cash, code, nothing_recorded, tables, topics
 
 SOON_S = 0.5
+ROOT = Path(__file__).parents[2]
 
 
 class Gate:
@@ -702,3 +703,50 @@ except BaseException as error:
     assert ended.returncode == 70
     assert ended.stdout == ""
     assert "did not flush" in ended.stderr
+
+
+INTERRUPTED = """
+import random, signal
+from tests import controls
+
+book, armed = controls.new_book("memory://"), False
+controls.fund(book)
+opening = book.wallet(controls.PLAYER, controls.CURRENCY).cash
+
+
+def interrupt(*_):
+    if armed:
+        raise KeyboardInterrupt
+
+
+signal.signal(signal.SIGALRM, interrupt)
+interrupted = number = 0
+while interrupted < 400:
+    number += 1
+    bet = controls.place_bet(round_id=str(number), reference=str(number), amount="0.01")
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 3e-4))
+    try:
+        try:
+            armed = True
+            book.submit(bet)
+        finally:
+            armed = False
+    except KeyboardInterrupt:
+        interrupted += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert book.submit(bet).cash == opening - number
+book.close()
+print("closed")
+"""
+
+
+def test_a_caller_who_is_interrupted_in_a_commit_of_his_own_leaves_the_writer_free() -> None:
+    said = subprocess.run(
+        (sys.executable, "-c", INTERRUPTED),
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert said.stdout == "closed\n", said.stderr
