@@ -72,9 +72,11 @@ class Sweeper:
     def sweep(self) -> Swept:
         """Refunds what is overdue, as far as the cap goes, unless it is stopped. Raises Breakdown."""
         found = self.overdue()
-        fault = self._fault(found)
+        clocks = (self._book.now(), self._steady())
+        fault = self._fault(found, clocks)
         if fault and not self._book.sweep().stopped_at:
             self._book.submit(StopSweep(reason=fault))
+        self._clocks = clocks  # no sooner: a step that could not be recorded is there the next time
         stopped = self._book.sweep()
         if stopped.stopped_at:
             return Swept(stopped=stopped.reason)
@@ -96,9 +98,9 @@ class Sweeper:
         """A person has looked: what is overdue by now is refunded, sweep by sweep."""
         self._book.submit(ConfirmSweep(upto=text(self._book.now())))
 
-    def _fault(self, found: list[OpenRound]) -> str:
+    def _fault(self, found: list[OpenRound], clocks: tuple[datetime, float]) -> str:
         """Returns why what is overdue cannot be trusted, empty where it can."""
-        stepped = self._step()
+        stepped = self._step(*clocks)
         if stepped:
             return stepped
         upto = self._book.sweep().confirmed_upto
@@ -113,10 +115,9 @@ class Sweeper:
         days = self._book.house.operator(found.operator).retention_days
         return text(moment(found.open_since) + timedelta(days=days))
 
-    def _step(self) -> str:
+    def _step(self, now: datetime, tick: float) -> str:
         """Compares how far both clocks went since the last sweep."""
-        now, tick = self._book.now(), self._steady()
-        (was, ticked), self._clocks = self._clocks, (now, tick)
+        was, ticked = self._clocks
         step = (now - was).total_seconds() - (tick - ticked)
         if abs(step) <= MOST_STEP_S:
             return ""

@@ -1,6 +1,6 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ledger.provider.retention import (
     Swept,
     steady,
 )
+from ledger.refusals import Busy
 from tests import controls
 from tests.provider import examples
 from tests.provider.examples import (
@@ -590,6 +591,24 @@ def test_a_wall_clock_set_91_days_ahead_stops_the_sweep_however_little_is_overdu
     assert "clock was set by 91 days" in swept.stopped
 
 
+def test_a_step_that_could_not_be_recorded_stops_the_next_sweep(
+    book: Book, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeping = sweeper(book, clocks)
+    open_bets(book, 1)
+    for _ in range(RETENTION_DAYS - 5):
+        clocks.go(days=1)
+        sweeping.sweep()
+    clocks.set_by(days=6)
+    with monkeypatch.context() as full:
+        full.setattr(book._writer, "_most_waiting", 0)
+        with pytest.raises(Busy):
+            sweeping.sweep()
+    swept = sweeping.sweep()
+    assert (swept.refunded, refunds(book)) == ([], [])
+    assert "clock was set by 6 days" in swept.stopped
+
+
 def test_a_wall_clock_set_back_stops_the_sweep(book: Book, clocks: Clocks) -> None:
     sweeping = sweeper(book, clocks)
     overdue_book(book, clocks, 1)
@@ -664,7 +683,7 @@ def test_a_clock_that_jumped_while_nobody_looked_stops_for_the_silence(
 class Trusting(Sweeper):
     """The control: a sweeper that trusts every clock and every crowd."""
 
-    def _fault(self, found: list[OpenRound]) -> str:
+    def _fault(self, found: list[OpenRound], clocks: tuple[datetime, float]) -> str:
         return ""
 
 
