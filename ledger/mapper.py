@@ -22,13 +22,13 @@ class Mapper:
         self.decoders: Mapping[str, Callable[[bytes], Any]] = _Decoders(
             (cls.__name__, msgspec.json.Decoder(cls).decode) for cls in types
         )
-        """By topic, for who decodes many: raises msgspec's own errors, or Unreadable for no such topic."""
+        """By topic, for who decodes many: raises Unreadable for no such topic, else ValueError, RecursionError."""
 
     def decode(self, topic: str, state: bytes) -> Any:
         """Returns the event. Raises Unreadable."""
         try:
             return self.decoders[topic](state)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise Unreadable(f"{topic}: {error}") from error
 
 

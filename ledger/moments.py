@@ -1,5 +1,6 @@
 """Time as events keep it: text in UTC, RFC 3339 with microseconds, that sorts as time does."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 
@@ -11,6 +12,14 @@ def utc_now() -> datetime:
 def text(moment: datetime) -> str:
     """Returns a time in UTC as events keep it."""
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def checked(text: str) -> str:
+    """Returns a text that means a time as events keep it. Raises ValueError for another."""
+    if not _TEXT.fullmatch(text):
+        raise ValueError(f"{text!r} is no time in UTC with microseconds")
+    moment(text)
+    return text
 
 
 def moment(text: str) -> datetime:
@@ -28,4 +37,5 @@ def milliseconds(moment_: str) -> int:
     return (moment(moment_) - _EPOCH) // timedelta(milliseconds=1)
 
 
+_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

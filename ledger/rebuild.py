@@ -70,7 +70,7 @@ def differences(store: Store, mapper: Mapper) -> list[Difference]:
     return [
         Difference(table, key, stored[table].get(key), rows.get(key))
         for table, rows in derived.items()
-        for key in sorted(stored[table].keys() | rows.keys())
+        for key in sorted(stored[table].keys() | rows.keys(), key=_as_texts)
         if stored[table].get(key) != rows.get(key)
     ]
 
@@ -93,6 +93,11 @@ def _is_stored(store: Store, derived: Tables) -> bool:
         if not all(rows.pop(row[:width], None) == row[width:] for row in stored) or rows:
             return False
     return True
+
+
+def _as_texts(key: Key) -> list[str]:
+    """A table that was made anew may hold keys of any type."""
+    return list(map(str, key))
 
 
 def _stored(store: Store, table: str, width: int) -> dict[Key, Row]:

@@ -11,12 +11,13 @@ from typing import NamedTuple, NoReturn
 import msgspec
 from eventsourcing.persistence import PersistenceError
 
+from ledger import moments
 from ledger.mapper import Mapper, Unreadable
 from ledger.merkle import Tree
 from ledger.projection import Row
 from ledger.rebuild import Difference, without_collector
 from ledger.seal import Seal
-from ledger.store.chain import GENESIS, link
+from ledger.store.chain import GENESIS, Head, link
 from ledger.verify_breaks import Around, Finding, Kind, diagnose, odd
 from ledger.verify_rules import Digest, Missing, Repeated, Rules, Total, Violation
 from ledger.verify_seals import Sealed, Seals
@@ -41,6 +42,10 @@ class Readable(NamedTuple):
     """A table's rows; None where the tables are not at hand."""
     differences: Callable[[], list[Difference]] = list
     """What of the tables is not what the events make, row by row."""
+    altered: Callable[[], str] = str
+    """What keeps the rows, where it is not as a book makes it."""
+    head: Head | None = None
+    """What is said to be the last event, where somebody else reads the book for us."""
 
 
 class Side(NamedTuple):
@@ -110,7 +115,7 @@ class Verification:
         self._tree = Tree(self.position, progress.peaks if progress else ())
         self._count = progress.seals if progress else 0
         self._good = progress.last_seal if progress else None
-        self._grows, self._named = True, _Topics()
+        self._grows, self._named, self._recorded_at = True, _Topics(), ""
 
     def run(self) -> Verdict:
         """Returns what was found."""
@@ -120,6 +125,7 @@ class Verification:
                 self._check_start()
                 self._walk()
                 self._check_end()
+                self._check_schema()
         except _Found as reason:
             found = self._first(reason.finding)
         except PersistenceError as error:
@@ -231,8 +237,10 @@ class Verification:
             for row in some:
                 _, stream, version, topic, state, _ = row
                 event = decoders[topic](state)
+                if event.recorded_at != self._recorded_at:
+                    self._recorded_at = moments.checked(event.recorded_at)
                 checks[topic](stream, version, event)
-        except (Violation, Unreadable, msgspec.MsgspecError) as error:
+        except (Violation, Unreadable, ValueError, RecursionError) as error:
             assert row
             self.position = row[0] - 1
             raise _Found(_misdeed(error, row[0], topic)) from error
@@ -372,6 +380,7 @@ class Verification:
     # the end
 
     def _check_end(self) -> None:
+        self._check_head()
         try:
             totals = self._rules.finish()
         except Violation as broken:
@@ -381,6 +390,21 @@ class Verification:
         if self._book.tables:
             for table, total in totals.items():
                 self._check_table(table, total, self._book.tables)
+
+    def _check_head(self) -> None:
+        """Who reads the book for us must give all of what it says there is."""
+        head = self._book.head or Head(self.position, self._hash)
+        if self.position < head.position:
+            said = f"the head is said to be at {head.position}"
+            self._fail("cut-tail", said, self.position + 1, head.position)
+        if self._hash != head.hash:
+            self._fail("changed", "is not the event that is said to be the head", self.position)
+
+    def _check_schema(self) -> None:
+        """What is read by scans alone may be hidden from who looks it up by key."""
+        altered = self._book.altered()
+        if altered:
+            self._fail("schema", altered, None)
 
     def _check_table(
         self, table: str, total: Total, tables: Callable[[str], Iterable[Row]]
@@ -393,12 +417,10 @@ class Verification:
             raise _Found(_differing(table, self._book.differences()))
 
 
-def _misdeed(
-    error: Violation | Unreadable | msgspec.MsgspecError, position: int, topic: str
-) -> Finding:
+def _misdeed(error: Exception, position: int, topic: str) -> Finding:
     kind: Kind = "invariant"
     detail = str(error)
-    if isinstance(error, msgspec.MsgspecError):
+    if isinstance(error, (ValueError, RecursionError)):
         kind, detail = "unreadable", f"{topic}: {error}"
     elif isinstance(error, Unreadable):
         kind = "unreadable"
@@ -431,7 +453,8 @@ def _is_ahead(difference: Difference) -> bool:
     if difference.stored is None or difference.derived is None:
         return difference.derived is None
     if difference.table == "wallets":
-        return bool(difference.stored[-1] > difference.derived[-1])
+        version, derived = difference.stored[-1], difference.derived[-1]
+        return isinstance(version, int) and version > derived
     return difference.table != "reference_index"
 
 

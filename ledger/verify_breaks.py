@@ -23,6 +23,7 @@ Kind = Literal[
     "rewritten",
     "seal",
     "table",
+    "schema",
     "invariant",
     "unreadable",
 ]

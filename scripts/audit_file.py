@@ -1,5 +1,6 @@
 """`roundbook audit-file`: a book and all that follows from it, verified, in one SQLite file to carry."""
 
+import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -29,6 +30,7 @@ from ledger.rebuild import without_collector
 from ledger.seal import Seal, is_signed, retire, trusted
 from ledger.store import EVENTS, StoreUnfit
 from ledger.store.chain import Head, link
+from ledger.verify import NOT_WRITTEN_BY_A_BOOK
 from projections.audit_file import (
     AuditFile,
     AuditFileUnfit,
@@ -153,6 +155,7 @@ def catch_up(
         _fit(),
         closing(continue_audit_file(out, layout, source=source.name, at=text(now()))) as file,
     ):
+        seals = source.seals()  # before the head: none may be of later than that
         head, begin = source.head(), file.upto
         last = head.position if upto is None else min(upto, head.position)
         try:
@@ -161,7 +164,8 @@ def catch_up(
                 file.append(stored, source=source.name, at=text(now()))
                 on_position(stored[-1].position, last)
             _check_head(file.upto, head, last)
-            _take_seals(file, source.seals(), keys)
+            _check_ahead(seals, head)
+            _take_seals(file, seals, keys)
         except Contradiction as found:
             file.keep(found, at=text(now()))
             raise
@@ -213,17 +217,30 @@ def _verified(source: Source, begin: Upto, last: int, mapper: Mapper) -> Iterato
         position, stream, version, topic, state, hashed = row
         if position != expected:
             raise Contradiction(expected, f"is missing, {position} follows on {expected - 1}")
-        if hashed != link(bytes.fromhex(previous), stream, version, topic, state):
+        try:
+            linked = link(bytes.fromhex(previous), stream, version, topic, state)
+        except NOT_WRITTEN_BY_A_BOOK as error:
+            raise Contradiction(position, f"cannot be read: {error}") from error
+        if hashed != linked:
             raise Contradiction(
                 position, "its hash is not what its bytes and the hash before it give"
             )
         try:
             event, body = mapper.decode(topic, state), state.decode()
-        except (Unreadable, UnicodeDecodeError) as error:
+            if mapper.encode(event) != state:
+                json.loads(body, object_pairs_hook=_once)
+        except (Unreadable, ValueError) as error:
             raise Contradiction(position, f"cannot be read: {error}") from error
         own, clock = hashed.hex(), max(clock, event.recorded_at)
         yield Stored(position, stream, version, topic, body, own, previous, clock, event)
         previous = own
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Whoever reads the stored JSON must find what the rows are made of. Raises ValueError."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("a field comes twice")
 
 
 def _rows(source: Source, after: int, last: int) -> Iterator[Row]:
@@ -277,6 +294,18 @@ def _check_head(upto: Upto, head: Head, last: int) -> None:
 
 
 # seals
+
+
+def _check_ahead(seals: list[Seal], head: Head) -> None:
+    """No seal may be of more events than there are."""
+    for seal in seals:
+        if seal.position > head.position:
+            if not is_signed(seal):
+                raise Contradiction(seal.position, f"the seal of {seal.sealed_at} is forged")
+            raise Contradiction(
+                head.position + 1,
+                f"is gone: the seal of {seal.sealed_at} was made of {seal.position} events",
+            )
 
 
 def _take_seals(file: AuditFile, seals: list[Seal], keys: Collection[str]) -> None:

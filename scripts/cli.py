@@ -1,10 +1,13 @@
 """The `roundbook` command."""
 
+import sqlite3
 import sys
 
 import click
+from eventsourcing.persistence import PersistenceError
 
 from api.settings import SettingsWrong
+from ledger.mapper import Unreadable
 from ledger.sealing import SealContradicted
 from ledger.store import StoreUnfit
 from scripts.as_of import balance, history, replay, round_
@@ -45,11 +48,14 @@ for verb in (
     roundbook.add_command(verb)
 
 
+UNFIT = (SettingsWrong, StoreUnfit, PersistenceError, Unreadable, OSError, sqlite3.Error)
+
+
 def main() -> None:
     """Runs the command; what the user can mend is one sentence on standard error, exit 2."""
     try:
         roundbook()
-    except (SettingsWrong, StoreUnfit) as error:
+    except UNFIT as error:
         click.echo(f"roundbook: {error}", err=True)
         sys.exit(2)
     except SealContradicted as error:

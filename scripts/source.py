@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Literal, Protocol, TypeVar
+from typing import Annotated, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpcore
@@ -60,7 +60,7 @@ def party_of(source: Source) -> Party:
         return "operator"
     try:
         body = msgspec.json.decode(first.state)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         body = None
     if isinstance(body, dict) and body:
         return "provider" if "operator" in body or first.topic.startswith("Sweep") else "operator"
@@ -165,8 +165,11 @@ class _Remote:
             raise StoreUnfit(f"{self.name}{path.partition('?')[0]}: HTTP {got.status}")
         try:
             return msgspec.json.decode(got.content, type=shape)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeError) as error:
             raise StoreUnfit(f"{self.name}: is no Roundbook service: {error}") from error
+
+
+_Hex = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{2})*$")]
 
 
 class _Event(msgspec.Struct):
@@ -174,7 +177,7 @@ class _Event(msgspec.Struct):
     stream: str
     version: int
     topic: str
-    hash: str
+    hash: _Hex
     body: msgspec.Raw
     """The stored bytes, as they stand in the answer."""
     raw: bytes | None = None
@@ -188,7 +191,7 @@ class _Page(msgspec.Struct):
 
 class _Head(msgspec.Struct):
     position: int
-    hash: str
+    hash: _Hex
 
 
 class _Seals(msgspec.Struct):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 
@@ -36,14 +37,15 @@ Tell = Callable[[Verification], None]
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """What a file given with --resume holds."""
+    """What a file given with --resume holds, behind its SHA-256: what is damaged must accuse nobody."""
 
     format: str
     party: Party
     progress: Progress
 
 
-FORMAT = "roundbook verify 1"
+FORMAT = "roundbook verify 2"
+HASHED = 32
 
 
 @click.command()
@@ -112,7 +114,7 @@ def _verified(source: Source, party: Party, seals: Seals, resume: Path | None) -
     with _telling(source, progress, resume, party) as tell:
         try:
             run = Verification(
-                book, side(party, source), seals, progress=progress, lasting=bool(resume), tell=tell
+                book, SIDES[party], seals, progress=progress, lasting=bool(resume), tell=tell
             )
         except (msgspec.MsgspecError, UnicodeError, AssertionError):
             raise _no_progress(resume) from None
@@ -125,23 +127,24 @@ def _verified(source: Source, party: Party, seals: Seals, resume: Path | None) -
 # the book
 
 
-def side(party: Party, source: Source) -> Side:
-    """Returns how a party's events are read, and its rules."""
-    if party == "operator":
-        return Side(MAPPERS[party], OperatorRules)
-    tables = TABLES[party] if source.store else ()
-    return Side(MAPPERS[party], partial(ProviderRules, projections=tables))
+SIDES: dict[Party, Side] = {
+    "operator": Side(MAPPERS["operator"], OperatorRules),
+    "provider": Side(MAPPERS["provider"], partial(ProviderRules, projections=TABLES["provider"])),
+}
+"""How a party's events are read, and its rules: the same wherever it is read, so that one may go on from another."""
 
 
 def readable(source: Source, party: Party) -> Readable:
     """Returns a book as a verification reads it; over HTTP as far as it goes now."""
     if source.store is None:
-        return Readable(partial(_records, source, source.head().position))
+        head = source.head()
+        return Readable(partial(_records, source, head.position), head=head)
     store = source.store
     return Readable(
         lambda after: store.scan(EVENTS, after=after),
         store.scan,
         lambda: differences(store, MAPPERS[party]),
+        altered=store.altered,
     )
 
 
@@ -191,11 +194,12 @@ def _resumed(file: Path, party: Party, seals: Seals) -> Progress | None:
     """Returns what was verified before; nothing where other seals or keys were trusted then."""
     if not file.exists():
         return None
-    try:
-        saved = msgspec.msgpack.decode(file.read_bytes(), type=Saved)
-    except (msgspec.MsgspecError, UnicodeError):
-        saved = None
-    if saved is None or saved.format != FORMAT or saved.party != party:
+    whole = file.read_bytes()
+    hashed, packed = whole[:HASHED], whole[HASHED:]
+    if sha256(packed).digest() != hashed:
+        raise _no_progress(file)
+    saved = msgspec.msgpack.decode(packed, type=Saved)
+    if saved.format != FORMAT or saved.party != party:
         raise _no_progress(file)
     upto = saved.progress.position
     return saved.progress if seals.fingerprint(upto=upto) == saved.progress.sealed else None
@@ -207,7 +211,8 @@ def _no_progress(file: Path | None) -> click.BadParameter:
 
 def _save(file: Path, party: Party, run: Verification) -> None:
     made = file.with_name(f"{file.name}.new")
-    made.write_bytes(msgspec.msgpack.encode(Saved(FORMAT, party, run.progress())))
+    packed = msgspec.msgpack.encode(Saved(FORMAT, party, run.progress()))
+    made.write_bytes(sha256(packed).digest() + packed)
     os.replace(made, file)
 
 

@@ -48,7 +48,7 @@ class _Purse:
     currency: str
     number: int
     cash: int = 0
-    scale: int = -1
+    scale: int | None = None
     frozen: bool = False
     version: int = 0
     stream_version: int = 0
@@ -159,6 +159,8 @@ class OperatorRules:
             raise Violation("places a bet in a round that is over")
         if purse.frozen:
             raise Violation("takes a bet from a frozen wallet")
+        if state.returned and not state.stakes:
+            raise Violation("places a bet in a round whose every bet is reversed")
         stake, reference = event.amount, event.reference
         self._move(purse, event, -stake)
         bet = self._text(reference)
@@ -174,6 +176,7 @@ class OperatorRules:
         hold(not state.over & OVER, "refuses a bet for its cash in a round that is over")
         hold(event.cash == purse.cash, f"quotes {event.cash}; the wallet held {purse.cash}")
         hold(event.amount > event.cash, "refuses a bet though there was cash enough")
+        hold(event.amount <= MOST_MINOR_UNITS, f"refuses a stake of {event.amount}")
         state.refused += (self._text(event.reference),)
         self._take((event.provider, "bet", event.reference, stream, version, ""))
 
@@ -268,6 +271,7 @@ class OperatorRules:
     def _wallet_frozen(self, stream: str, version: int, event: events.WalletFrozen) -> None:
         purse = self._next(event, self._purse(event.user, event.currency))
         self._in_wallet(stream, version, purse)
+        hold(purse.scale is not None, "freezes a wallet that is not open")
         hold(not purse.frozen, "freezes a wallet that is frozen")
         purse.frozen = True
 

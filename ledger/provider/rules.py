@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from ledger.event import Event
+from ledger.money import MOST_MINOR_UNITS, MOST_SCALE
 from ledger.names import name
 from ledger.projection import Key, Projection, Recorded, Row, kept_of
 from ledger.provider import events
@@ -66,6 +67,10 @@ class ProviderRules:
         hold(
             bool(state.version) != isinstance(event, events.RoundOpened), "opens no round, or again"
         )
+        hold(
+            0 <= getattr(event, "amount", 0) <= MOST_MINOR_UNITS, "is about an amount there is not"
+        )
+        hold(0 <= getattr(event, "scale", 0) <= MOST_SCALE, "counts in decimals there are not")
         _ALLOWED[type(event)](state, event)
         self._deliver(event)
         self._rounds.put(stream, evolve(state, event))
@@ -122,7 +127,11 @@ class ProviderRules:
                 self._deliveries.put(key, _Delivery())
             case events.Confirmed() | events.BetDeclined() | events.BetGivenUp():
                 kind = _SETTLED[type(event)]
-                self._open(event.operator, kind, event.reference).closed = True
+                delivery = self._open(event.operator, kind, event.reference)
+                hold(
+                    delivery.attempts, f"settles the {kind} {event.reference}, which was never sent"
+                )
+                delivery.closed = True
             case events.DeliveryEvent():
                 self._open(event.operator, event.kind, event.reference)
 

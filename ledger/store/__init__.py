@@ -103,6 +103,10 @@ class Store(ApplicationRecorder):
         """Returns the bytes it takes on a disk."""
         return 0
 
+    def altered(self) -> str:
+        """Returns what of its tables, indexes and triggers is not as it makes them; empty as a rule."""
+        return ""
+
     @property
     @abstractmethod
     def projections(self) -> Sequence[Projection]:

@@ -30,7 +30,8 @@ _STREAM = (
 _STREAMS = "select stream, topic, {state} from stored_events where stream in"
 _EVENT = "select topic, {state} from stored_events where stream = ? and version = ?"
 _VERSION = "select max(version) from stored_events where stream = ?"
-_RECORDS = "select * from stored_events where position > ? order by position limit ?"
+_WHOLE = "select position, stream, version, topic, state, hash from stored_events"
+_RECORDS = f"{_WHOLE} where position > ? order by position limit ?"
 _NEWEST_SEAL = "select seal from seals order by number desc limit 1"
 _ADD_SEAL = (
     f"insert into seals (position, seal) select ?, ? where ({_NEWEST_SEAL}) is not distinct from ?"
@@ -316,7 +317,7 @@ class SqlStore(Store):
     ) -> Sequence[StoredEvent]:
         order = "desc" if desc else "asc"
         rows = self._read(
-            "select * from stored_events where stream = ? and version > ? and version <= ?"
+            f"{_WHOLE} where stream = ? and version > ? and version <= ?"
             f" order by version {order} limit ?",
             (
                 str(originator_id),
@@ -342,8 +343,7 @@ class SqlStore(Store):
         first = 1 if start is None else start + (not inclusive_of_start)
         named = f" and topic in ({', '.join('?' * len(topics))})" if topics else ""
         rows = self._read(
-            "select * from stored_events where position >= ? and position <= ?"
-            f"{named} order by position limit ?",
+            f"{_WHOLE} where position >= ? and position <= ?{named} order by position limit ?",
             (first, stop if stop is not None else NO_END, *topics, limit),
         )
         return [record(row) for row in rows]
@@ -364,6 +364,7 @@ class Table:
         self._version = columns.index("version") if "version" in columns else None
         self.same = self.key if self._version is None else [*self.key, "version"]
         """The columns by which a row is found that is to be updated: its key, and its version as it was read."""
+        self.whole = f"select {', '.join([*self.key, *columns])} from {self.name}"
         part = self.key[0]
         self.first_parts = (  # a step an index entry that differs, not a scan
             f"with recursive parts(part) as (select min({part}) from {self.name} union all"
@@ -381,22 +382,19 @@ class Table:
     def find(self, count: int) -> str:
         """Selects the whole rows of `count` keys."""
         keys = f"({', '.join(self.key)}) in ({values(len(self.key), count)})"
-        return f"select * from {self.name} where {keys}"
+        return f"{self.whole} where {keys}"
 
     @cache
     def select(self, prefix: int) -> str:
         """Selects whole rows by the first parts of their key."""
         where = " and ".join(f"{column} = ?" for column in self.key[:prefix]) or "true"
-        return f"select * from {self.name} where {where} order by {', '.join(self.key)}"
+        return f"{self.whole} where {where} order by {', '.join(self.key)}"
 
     @cache
     def where(self, column: str, equals: tuple[str, ...]) -> str:
         """Selects whole rows in a range of one column, beside others that are given."""
         order = ", ".join([column, *self.key])
-        return (
-            f"select * from {self.name} where {self._range(column, equals)}"
-            f" order by {order} limit ? offset ?"
-        )
+        return f"{self.whole} where {self._range(column, equals)} order by {order} limit ? offset ?"
 
     @cache
     def count(self, column: str, equals: tuple[str, ...]) -> str:
@@ -454,6 +452,8 @@ def flat(rows: Iterable[Sequence[Any]]) -> list[Any]:
 
 
 def record(row: tuple[int, str, int, str, str, bytes]) -> Record:
-    """Returns a whole row of the events as a record."""
+    """Returns a whole row of the events as a record. Raises OperationalError for no row that a book writes."""
     position, stream, version, topic, state, hashed = row
+    if not (isinstance(topic, str) and isinstance(state, str)):
+        raise persistence.OperationalError(f"position {position}: topic and body must be texts")
     return Record(stream, version, topic, state.encode(), position, hashed)

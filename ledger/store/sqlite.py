@@ -4,7 +4,7 @@ Several processes may share the file: the write lock is taken before anything is
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -155,9 +155,35 @@ class SQLiteStore(SqlStore):
             if not create:
                 raise StoreUnfit(f"store: {self._path} is empty, and no Roundbook book")
             self._connection.execute(f"pragma application_id = {BOOK_MARK}")
-        for statement in _statements(_SCHEMA, _SEALS, *(p.SCHEMA for p in self._projections)):
+        for statement in self._schema():
             self._connection.execute(statement)
         self._connection.execute("commit")
+        altered = self.altered()
+        if altered:
+            raise StoreUnfit(f"store: {self._path}: {altered}; roundbook verify tells more")
+
+    def _schema(self) -> Iterator[str]:
+        return _statements(_SCHEMA, _SEALS, *(p.SCHEMA for p in self._projections))
+
+    def altered(self) -> str:
+        """Compares with how it makes them; somebody else's tables, and their indexes, do no harm."""
+        with _TRANSLATED:
+            found = self._connection.execute("select type, name, sql from sqlite_schema").fetchall()
+            made = dict(map(_made, self._schema()))
+            there = {(str(kind), str(name)): _plain(str(sql)) for kind, name, sql in found if sql}
+            for (kind, name), sql in made.items():
+                if there.get((kind, name)) != sql:
+                    return f"the {kind} {name} is not as a book makes it"
+            for kind, name in there.keys() - made.keys():
+                if kind not in ("table", "index") or self._is_of_ours(name, made):
+                    return f"the {kind} {name} is none of a book's"
+        return ""
+
+    def _is_of_ours(self, index: str, made: Iterable[tuple[str, str]]) -> bool:
+        """Returns whether rows of a table of ours are looked up by an index."""
+        of = "select count(*) from pragma_index_list(?) where name = ?"
+        tables = [name for kind, name in made if kind == "table"]
+        return any(bool(self._connection.execute(of, (table, index)).get) for table in tables)
 
     def _new_reader(self) -> apsw.Connection:
         return self._connect("pragma query_only = on")
@@ -219,7 +245,7 @@ class SQLiteStore(SqlStore):
                 behind = "" if after is None else f"where number > {after:d}"
                 yield from connection.execute(f"{_SEALED} {behind} order by number")
             else:
-                yield from connection.execute(f"select * from {table}")
+                yield from connection.execute(self._tables[table].whole)
 
 
 def _scanned(connection: apsw.Connection, after: int | None) -> Iterator[Row]:
@@ -241,6 +267,19 @@ def _statements(*scripts: str) -> Iterator[str]:
         if apsw.complete(statement):
             yield statement
             statement = ""
+
+
+def _made(statement: str) -> tuple[tuple[str, str], str]:
+    """Returns kind and name of what a statement makes, and how SQLite keeps the statement."""
+    sql = _plain(statement).replace("if not exists ", "", 1).removesuffix(";")
+    _, kind, name, *_ = sql.split()
+    return (kind, name), sql
+
+
+def _plain(sql: str) -> str:
+    """Returns a statement without what SQLite changes in one: its first words' case, and blanks."""
+    create, kind, rest = sql.split(maxsplit=2)
+    return " ".join((create.lower(), kind.lower(), *rest.split()))
 
 
 class _Translated:

@@ -56,6 +56,7 @@ from tests.http.wire import AUDITOR, ROOT
 from tests.provider import examples
 from tests.provider.test_tables import Histories
 from tests.rules.test_properties import a_book, answer, histories, houses
+from tests.verify.books import behind_its_back, rehash
 
 SOME = settings(max_examples=60)
 FEW = settings(max_examples=15)
@@ -779,6 +780,34 @@ def test_a_rewritten_book_contradicts_its_seal(book_path: Path, out: Path) -> No
     seals.rechain(book_path, after=30, nothing="new")
     with pytest.raises(Contradiction, match="is not the event that was sealed"):
         copy(out, book_path)
+
+
+@pytest.mark.parametrize("forged", [False, True], ids=["signed", "forged"])
+def test_a_tail_that_was_cut_off_contradicts_the_seal_that_is_left(
+    book_path: Path, out: Path, *, forged: bool
+) -> None:
+    with behind_its_back(book_path) as connection:
+        last = connection.execute("select max(position) from seals").get
+        connection.execute("delete from stored_events where position > ? - 3", (last,))
+        if forged:
+            change = 'replace(seal, \'"sealed_at":"2\', \'"sealed_at":"3\')'
+            connection.execute(f"update seals set seal = {change} where position = ?", (last,))
+    said = "is forged" if forged else f"was made of {last} events"
+    with pytest.raises(Contradiction, match=said):
+        copy(out, book_path)
+
+
+def test_a_body_that_says_a_thing_twice_is_refused(book_path: Path, out: Path) -> None:
+    with behind_its_back(book_path) as connection:
+        connection.execute("delete from seals")
+        first = "select min(position) from stored_events where topic = 'BetPlaced'"
+        place = connection.execute(first).get
+        twice = "update stored_events set state = '{\"amount\":1,' || substr(state, 2)"
+        connection.execute(f"{twice} where position = ?", (place,))
+        rehash(connection)
+    with pytest.raises(Contradiction, match="a field comes twice") as found:
+        copy(out, book_path)
+    assert found.value.position == place
 
 
 def test_a_seal_that_the_file_holds_cannot_go(book_path: Path, out: Path) -> None:

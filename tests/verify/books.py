@@ -25,7 +25,7 @@ from ledger.store.chain import GENESIS, link
 from ledger.verify import Progress, Readable, Verdict, Verification
 from ledger.verify_seals import Seals
 from scripts.source import Party
-from scripts.verify import lines_of, readable, side, verify
+from scripts.verify import SIDES, lines_of, readable, verify
 from tests import controls
 from tests.provider import examples
 
@@ -47,9 +47,7 @@ def verdict_of(
     source: Any = SimpleNamespace(name="a store", store=store)
     seals = Seals(lines_of(source), kept, [key] if key else [])
     book = readable(source, party)
-    run = Verification(
-        book, side(party, source), seals, progress=progress, lasting=lasting, tell=tell
-    )
+    run = Verification(book, SIDES[party], seals, progress=progress, lasting=lasting, tell=tell)
     return run.run()
 
 
@@ -60,10 +58,16 @@ def run(*arguments: object) -> Result:
 @contextmanager
 def behind_its_back(path: Path) -> Iterator[apsw.Connection]:
     with closing(apsw.Connection(str(path))) as connection:
-        triggers = connection.execute("select name from sqlite_master where type = 'trigger'")
-        for (name,) in triggers.fetchall():
+        made = "select name, sql from sqlite_master where type = 'trigger'"
+        triggers = dict(connection.execute(made).fetchall())
+        for name in triggers:
             connection.execute(f"drop trigger {name}")
         yield connection
+        there = dict(connection.execute(made).fetchall())
+        for name, sql in triggers.items():
+            if name not in there:
+                with suppress(apsw.SQLError):  # its table is gone
+                    connection.execute(sql)
 
 
 def seal(book: Any, by: Signer = SIGNER, *, next_key: str = "") -> None:

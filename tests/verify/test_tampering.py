@@ -1,5 +1,6 @@
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -18,7 +19,7 @@ from ledger.operator.rules import OperatorRules
 from ledger.projection import Row
 from ledger.rebuild import rebuild
 from ledger.seal import Seal
-from ledger.store import EVENTS, SEALS, open_store
+from ledger.store import EVENTS, SEALS, StoreUnfit, open_store
 from ledger.store.chain import Head
 from ledger.verify import Finding, Side, Verdict, Verification
 from ledger.verify_seals import Seals
@@ -614,6 +615,65 @@ def test_a_table_that_is_gone_is_found(path: Path) -> None:
     finding = found(path, statements("drop table rounds"))
     assert finding.kind == "table"
     assert "rounds" in finding.detail
+
+
+# what keeps the rows
+
+
+def remade(table: str, said: str, instead: str) -> Tamper:
+    def run(connection: apsw.Connection) -> None:
+        connection.execute("pragma writable_schema = on")
+        change = "update sqlite_schema set sql = replace(sql, ?, ?) where name = ?"
+        connection.execute(change, (said, instead, table))
+
+    return run
+
+
+IMPOSTOR = (
+    "create trigger stored_events_are_never_deleted before delete on stored_events"
+    " begin select 1; end"
+)
+ALTERED = {
+    "an index whose order is another": remade(
+        "reference_index", "kind, reference)", "kind, reference desc)"
+    ),
+    "a table without its check": remade("wallets", "check (cash >= 0)", ""),
+    "a view": statements("create view anything as select * from stored_events"),
+    "one more trigger": statements(
+        "create trigger more after insert on stored_events begin delete from wallets; end"
+    ),
+    "a trigger that only has its name": statements(IMPOSTOR),
+    "one more index": statements("create index mine on reference_index (transaction_id)"),
+    "one more column": statements("alter table wallets add column note text"),
+    "one more column of events": statements("alter table stored_events add column note text"),
+}
+
+
+@pytest.mark.parametrize("tamper", ALTERED.values(), ids=ALTERED)
+def test_what_keeps_the_rows_must_be_as_a_book_makes_it(path: Path, tamper: Tamper) -> None:
+    finding = found(path, tamper)
+    assert (finding.kind, finding.position) == ("schema", None)
+    with pytest.raises(StoreUnfit, match=re.escape(finding.detail)):
+        open_store(f"sqlite:///{path}", IN_TRANSACTION)
+
+
+def test_a_trigger_that_is_gone_is_found_and_made_again(path: Path) -> None:
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("drop trigger stored_events_are_never_deleted")
+    finding = verdict(path).finding
+    assert finding
+    assert finding.kind == "schema"
+    open_store(f"sqlite:///{path}", IN_TRANSACTION).close()
+    assert verdict(path).holds
+
+
+def test_what_somebody_else_keeps_beside_the_book_is_no_finding(path: Path) -> None:
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("create table _litestream_seq (id integer primary key, seq integer)")
+        connection.execute("create index theirs on _litestream_seq (seq)")
+        connection.execute("analyze")
+    assert verdict(path).holds
+    open_store(f"sqlite:///{path}", IN_TRANSACTION).close()
 
 
 # seals

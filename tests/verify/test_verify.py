@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -26,13 +27,13 @@ from ledger.provider.book import MAPPER as THEIR_MAPPER
 from ledger.provider.rules import ProviderRules
 from ledger.seal import new_key, signer
 from ledger.store import EVENTS, SEALS, Store
-from ledger.store.chain import link
+from ledger.store.chain import Head, link
 from ledger.verify import BATCH, Finding, Progress, Side, Verification, _links, _Topics
 from ledger.verify_rules import Digest, Shelf, Total
 from ledger.verify_seals import Seals
 from scripts import verify as command
 from tests import controls
-from tests.http import wire
+from tests.http import provider, wire
 from tests.http.server import serving
 from tests.provider import examples
 from tests.verify import books
@@ -943,3 +944,49 @@ def test_unknown_topics_are_no_events(bet_on: list[Row]) -> None:
     finding = finding_of(chained([*bet_on, (0, "x", 1, "Miracle", b"{}", b"")]))
     assert finding
     assert (finding.kind, finding.position) == ("unreadable", len(bet_on) + 1)
+
+
+def test_a_providers_book_is_gone_on_with_from_its_service_and_from_its_file(
+    tmp_path: Path,
+) -> None:
+    path, progress = tmp_path / "provider.db", tmp_path / "progress"
+    clock = examples.Clock()
+    with closing(examples.new_book(f"sqlite:///{path}", now=clock)) as book:
+        books.theirs_at_random(book, clock, random.Random(4), 60)
+    document = provider.document(tmp_path, "http://127.0.0.1:9")
+    document["provider_book"]["worker"] = False
+    with serving(tmp_path, document) as server:
+        url = f"http://127.0.0.1:{server.port}/api/provider"
+        for where in (url, path, url):
+            ran = run(where, "--token", wire.AUDITOR, "--resume", progress)
+            assert ran.exit_code == 0, ran.output
+
+
+def test_a_progress_file_of_which_any_bit_is_another_is_refused(path: Path, tmp_path: Path) -> None:
+    progress, choose = tmp_path / "progress", random.Random(6)
+    assert run(path, "--resume", progress).exit_code == 0
+    whole = progress.read_bytes()
+    for _ in range(40):
+        changed = bytearray(whole)
+        changed[choose.randrange(len(whole))] ^= 1 << choose.randrange(8)
+        progress.write_bytes(changed)
+        ran = run(path, "--resume", progress)
+        assert (ran.exit_code, "no progress of verifying this book" in ran.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [(Head(9, bytes(32)), "cut-tail"), (Head(4, bytes(32)), "changed")],
+    ids=["more events", "another event"],
+)
+def test_who_reads_for_us_must_give_what_he_says_is_the_head(head: Head, kind: str) -> None:
+    with closing(controls.new_book("memory://")) as book:
+        controls.fund(book)
+        book.submit(controls.place_bet())
+        source: Any = SimpleNamespace(store=book.store)
+        readable = command.readable(source, "operator")
+        assert book.store.head().position == 4
+        said = readable._replace(head=head)
+        finding = Verification(said, OPERATOR, Seals(lambda: (), (), ())).run().finding
+        assert finding
+        assert finding.kind == kind
