@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from flask import Response, request
 
+from api.http import WRITES
 from ledger.operator.book import Book
 from ledger.reader import MOST_DIGITS
 from ledger.refusals import Malformed
@@ -43,7 +44,7 @@ def placed(book: Book) -> Callable[[Response], Response]:
     """Says on every answer to a write how far the book goes."""
 
     def place(response: Response) -> Response:
-        if request.method != "GET" and response.status_code < 300:
+        if request.method in WRITES and response.status_code < 300:
             response.headers[HEADER] = str(book.position)
         return response
 

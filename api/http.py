@@ -19,6 +19,9 @@ from werkzeug.routing import MapAdapter
 from ledger.reader import MOST_BYTES, NotJson, read
 from ledger.refusals import Refusal
 
+WRITES = frozenset({"POST", "PUT"})
+"""The methods that may change something."""
+
 _encode = msgspec.json.Encoder().encode
 
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from greenlet import getcurrent, greenlet
 
-from api.http import UNREAD, Answer
+from api.http import UNREAD, WRITES, Answer
 from ledger.reader import MOST_BYTES
 from ledger.writer import Latch, thread_latch
 
@@ -247,11 +247,12 @@ class Service:
 
     def _threads(self, scope: Scope) -> ThreadPoolExecutor | None:
         """Returns who answers a request that may take its time; None where the loop itself does."""
-        if scope.method == "GET":
+        path = "/" + scope.path.lstrip("/")  # as Flask finds it, which takes `get` and HEAD for GET
+        if scope.method not in WRITES:
             for prefix, threads in self._aside:
-                if scope.path.startswith(prefix):
+                if path.startswith(prefix):
                     return threads
-        elif self._remote and scope.path.lower().endswith(READS):
+        if self._remote and path.lower().endswith(READS):
             return self._aside[0][1]
         return None
 

@@ -160,3 +160,26 @@ def test_while_a_bet_waits_for_its_commit_other_questions_are_answered(server):
             assert not waiting.done()
             rival.execute("rollback")
             assert waiting.result().code == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("HEAD", "/api/head"), ("get", "/api/head"), ("GET", "//api/head")]
+)
+def test_who_waits_for_a_position_keeps_nobody_else_waiting_however_it_is_asked(
+    server, method, path
+):
+    far = f"{method} {path}?min_position=99999999 HTTP/1.1"
+    lines = [far, "Host: x", f"Authorization: Bearer {wire.AUDITOR}", "", ""]
+    waiting = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(12)]
+    try:
+        for connection in waiting:
+            connection.sendall("\r\n".join(lines).encode())
+        for _ in range(3):
+            assert server.get("/livez").status == 200
+        answered, _, _ = select.select(waiting, [], [], 0)
+        assert len(answered) < len(waiting)
+        with waiting[0].makefile("rb") as stream:
+            assert stream.readline().split()[1] == b"503"
+    finally:
+        for connection in waiting:
+            connection.close()

@@ -150,3 +150,13 @@ def test_an_answer_to_a_list_says_how_far_the_book_goes(service):
     )
 
     assert answer.headers["Roundbook-Position"] == str(service.head["position"])
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "HEAD", "GET"])
+def test_what_writes_nothing_does_not_say_how_far_the_book_goes(service, method):
+    path = "/api/commands" if method == "OPTIONS" else "/api/head"
+    token = {} if method == "OPTIONS" else {"Authorization": f"Bearer {wire.AUDITOR}"}
+    answer = service.send(method, path, **token)
+
+    assert answer.status == 200
+    assert "Roundbook-Position" not in answer.headers
