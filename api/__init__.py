@@ -261,12 +261,12 @@ def _provider_paths(settings: Settings) -> list[str]:
 
 
 def _direct(settings: Settings, served: Mapping[str, WalletPath]) -> dict[str, http.Answer]:
-    """Returns what answers the wallet's paths without Flask, by folded text; not where a body tells whose it is."""
-    shared = {path.casefold() for path in _provider_paths(settings)}
+    """Returns what answers the wallet's paths without Flask, by lower case; not where a body tells whose it is."""
+    shared = {path.lower() for path in _provider_paths(settings)}
     return {
-        text.casefold(): http.logged(text, path) if settings.server.log_requests else path
+        text.lower(): http.logged(text, path) if settings.server.log_requests else path
         for text, path in served.items()
-        if text.casefold() not in shared
+        if text.lower() not in shared
     }
 
 

@@ -101,11 +101,12 @@ class AnyCase:
 
     def __init__(self, app: Any, paths: Iterable[str]) -> None:
         self._app = app
-        self._paths = {path.casefold(): path for path in paths}
+        self._paths = {path.lower(): path for path in paths}
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        environ["PATH_INFO"] = self._paths.get(path.casefold(), path)
+        # each byte is a character here, and none above ASCII has one of ASCII as its other case
+        environ["PATH_INFO"] = self._paths.get(path.lower(), path)
         answer = self._app(environ, start_response)
         try:  # a list goes out at once; any other iterable costs the server a second turn
             return [b"".join(answer)]

@@ -258,7 +258,7 @@ class Service:
 
     def _work_on(self, scope: Scope, body: bytes) -> Callable[[], Answered]:
         """Returns what answers a request: what it is for itself, else the application."""
-        direct = self._direct.get(scope.path.casefold()) if scope.method == "POST" else None
+        direct = self._direct.get(_latin(scope.path).lower()) if scope.method == "POST" else None
         if direct:
             return partial(_directly, direct, scope.query_string.encode(), body)
         return partial(self._through_the_application, _environ(scope, body))

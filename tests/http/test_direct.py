@@ -93,6 +93,13 @@ def test_a_service_refuses_what_flask_refuses_alike(both, path, query, body):
     assert direct == flask
 
 
+@pytest.mark.parametrize("path", ["/V4/Re%C5%BFult", "/V4/Chec%E2%84%AA"])
+def test_a_letter_outside_ascii_is_another_case_of_none(both, path):
+    direct, flask = asked_of(both, path, wire.LM_PAIR, "{}")
+
+    assert (direct[0], flask[0]) == (404, 404)
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
 def test_what_is_no_call_is_flasks_to_answer(both, method):
     connection, plain = both
