@@ -17,6 +17,7 @@ from functools import cached_property, partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
+from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
 from greenlet import getcurrent, greenlet
 
 from api.http import UNREAD, WRITES, Answer
@@ -169,12 +170,17 @@ class Arriving:
 
 
 async def _read(protocol: Any, *, whole: bool) -> bytes:
-    """Returns a body, or as much of it as shows that it is too large."""
+    """Returns a body, or as much of it as shows that it is too large. Raises ProtocolClosed."""
     if whole:
         found: bytes = await protocol()
         return found
-    body = bytearray()
+    body, ended = bytearray(), False
     async for chunk in protocol:
+        if ended:
+            raise ProtocolClosed("the body broke off")
+        ended = (
+            not chunk
+        )  # granian's last is empty; so is one before it, for an error or for trailers
         body += chunk
         if len(body) > MOST_BYTES:
             break
@@ -205,8 +211,10 @@ class Service:
         try:
             body = await self._body(scope, protocol)
         except TimeoutError:
-            late = [("content-type", "application/problem+json"), ("connection", "close")]
-            protocol.response_str(HTTPStatus.REQUEST_TIMEOUT, late, _LATE)
+            protocol.response_str(*_LATE)
+            return
+        except ProtocolClosed:
+            protocol.response_str(*_CUT)
             return
         work = self._work_on(scope, body)
         threads = self._threads(scope)
@@ -222,7 +230,10 @@ class Service:
         protocol.response_bytes(*answer)
 
     async def _body(self, scope: Scope, protocol: Any) -> bytes:
-        """Returns the body; of one that is too large no more than shows that. Raises TimeoutError."""
+        """Returns the body; of one that is too large no more than shows that.
+
+        Raises TimeoutError, and ProtocolClosed where it breaks off.
+        """
         declared = scope.headers.get("content-length")
         if declared == "0":
             return b""
@@ -289,7 +300,17 @@ def _directly(answer: Answer, query: bytes, body: bytes) -> Answered:
 
 _STAY = [("content-type", "application/json")]
 _CLOSE = [*_STAY, ("connection", "close")]
-_LATE = '{"type":"about:blank","title":"Request Timeout","status":408,"detail":"the body did not come in 10 s"}\n'
+
+
+def _unread(status: HTTPStatus, detail: str) -> tuple[int, Headers, str]:
+    """Returns what is answered for a body that is not there."""
+    said = f'"title":"{status.phrase}","status":{status:d},"detail":"{detail}"'
+    headers = [("content-type", "application/problem+json"), ("connection", "close")]
+    return status, headers, f'{{"type":"about:blank",{said}}}\n'
+
+
+_LATE = _unread(HTTPStatus.REQUEST_TIMEOUT, "the body did not come in 10 s")
+_CUT = _unread(HTTPStatus.BAD_REQUEST, "the body broke off")
 
 
 def _environ(scope: Scope, body: bytes) -> dict[str, Any]:

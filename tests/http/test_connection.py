@@ -1,6 +1,7 @@
 import json
 import select
 import socket
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -67,6 +68,71 @@ def test_a_body_in_chunks_of_more_than_64_kib_is_413_and_is_never_cut_and_taken(
     answer = talk(server, head(wire.LM_PAIR, "Transfer-Encoding: chunked"), chunked(text))
 
     assert answer.status == 413
+    assert position(server) == before
+
+
+CUT = BET.replace(wire.BET_REFERENCE, "breaks off")
+CHUNK = f"{len(CUT):x}\r\n{CUT}\r\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("Transfer-Encoding: chunked", CHUNK),
+        ("Transfer-Encoding: chunked", f"{CHUNK}zz\r\n"),
+        ("Transfer-Encoding: chunked", f"{CHUNK}5\r\nhal"),
+        ("Transfer-Encoding: chunked", f"{CHUNK}0\r\n"),
+        ("Transfer-Encoding: chunked", ""),
+        (f"Content-Length: {len(CUT) + 1}", CUT),
+        (f"Content-Length: {len(CUT) + 1}", ""),
+    ],
+)
+def test_a_body_that_breaks_off_is_400_and_is_never_taken_nor_told_of_in_the_log(
+    server, line, part
+):
+    before = position(server)
+
+    with (
+        socket.create_connection(("127.0.0.1", server.port), 10) as connection,
+        connection.makefile("rb") as stream,
+    ):
+        connection.sendall(head(wire.LM_PAIR, line) + part.encode())
+        connection.shutdown(socket.SHUT_WR)
+        answer = read_answer(stream)
+        assert stream.read() == b""
+
+    assert (answer.status, answer.json["status"]) == (400, 400)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert position(server) == before
+    assert "Traceback" not in server.out.read_text() + server.err.read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [("Transfer-Encoding: chunked", CHUNK), (f"Content-Length: {len(CUT) + 1}", CUT)],
+)
+def test_whoever_hangs_up_in_a_body_leaves_nothing_behind(server, line, part):
+    before = position(server)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(head(wire.LM_PAIR, line) + part.encode())
+        assert server.get("/livez").status == 200
+        reset = struct.pack("ii", 1, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+
+    for _ in range(20):
+        assert position(server) == before
+    assert "Traceback" not in server.out.read_text() + server.err.read_text()
+
+
+def test_a_body_in_chunks_with_trailers_is_400_for_it_cannot_be_told_from_one_that_breaks_off(
+    server,
+):
+    before = position(server)
+
+    trailed = f"{CHUNK}0\r\nX-Trailer: x\r\n\r\n".encode()
+    answer = talk(server, head(wire.LM_PAIR, "Transfer-Encoding: chunked"), trailed)
+
+    assert answer.status == 400
     assert position(server) == before
 
 
