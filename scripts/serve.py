@@ -6,6 +6,7 @@ Who serves several does nothing else: what a book does, costs, or dies of is its
 import gc
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import threading
@@ -21,6 +22,7 @@ from typing import Any
 
 import click
 from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
@@ -40,6 +42,10 @@ from scripts.private_postgres import NoPostgres, running
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STOP_S = 20
 """What the worker gets to end in, before it is killed: a killed one loses nothing either."""
+
+MOST_CONNECTIONS = 8192
+MOST_HEAD = 64 * 1024
+"""What may be read before a body, in bytes, up to one more read: so many connections must not fill the memory."""
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0
@@ -129,11 +135,23 @@ def run(
         loop=Loops.uvloop,
         http=HTTPModes.http1,
         workers=1,
+        backpressure=_connections(),
+        http1_settings=HTTP1Settings(max_buffer_size=MOST_HEAD),
         workers_kill_timeout=STOP_S,
         log_level=LogLevels.error,
     )
     with keeping(tasks(settings), every_s=settings.audit.every_s):
         server.serve(target_loader=partial(_load, settings, now, parents))
+
+
+def _connections() -> int:
+    """Returns how many connections there may be: half of the files that may be open, once more of them may."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = 2 * MOST_CONNECTIONS
+    if most != resource.RLIM_INFINITY:
+        files = min(files, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, files), most))
+    return files // 2
 
 
 def _load(

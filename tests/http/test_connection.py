@@ -1,9 +1,10 @@
 import json
+import resource
 import select
 import socket
 import struct
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import apsw
 import pytest
@@ -136,6 +137,20 @@ def test_a_body_in_chunks_with_trailers_is_400_for_it_cannot_be_told_from_one_th
     assert position(server) == before
 
 
+@pytest.mark.parametrize(("size", "status"), [(50_000, 200), (200_000, 431)])
+def test_what_comes_before_a_body_may_have_64_kib_and_not_much_more(server, size, status):
+    lines = f"X-Long: {'x' * size}", f"Content-Length: {len(BET)}"
+
+    with (
+        socket.create_connection(("127.0.0.1", server.port), 10) as connection,
+        connection.makefile("rb") as stream,
+    ):
+        connection.sendall(head(wire.LM_PAIR, *lines))
+        if status == 200:
+            connection.sendall(BET.encode())
+        assert int(stream.readline().split()[1]) == status
+
+
 @pytest.mark.parametrize(
     "lines",
     [
@@ -249,3 +264,29 @@ def test_who_waits_for_a_position_keeps_nobody_else_waiting_however_it_is_asked(
     finally:
         for connection in waiting:
             connection.close()
+
+
+@pytest.fixture
+def files():
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < 2 * IDLE:
+        pytest.skip("this machine lets nobody have so many connections")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, 2 * IDLE), most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (now, most))
+
+
+IDLE = 2000
+FEW_FILES = ("sh", "-c", 'ulimit -Sn 1024 && exec "$@"', "sh")
+
+
+@pytest.mark.usefixtures("files")
+def test_connections_that_say_nothing_shut_nobody_out(tmp_path):
+    with serving(tmp_path, wrapped_in=FEW_FILES) as server, ExitStack() as idle:
+        server.fund(wire.PLAYER)
+        for _ in range(IDLE):
+            idle.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+
+        length = f"Content-Length: {len(BET)}"
+        assert talk(server, head(wire.LM_PAIR, length), BET.encode()).code == 0
+        assert server.get("/api/head").status == 200
