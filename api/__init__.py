@@ -8,7 +8,7 @@ from apiflask import APIFlask
 from eventsourcing.persistence import PersistenceError
 from flask_swagger_ui import get_swaggerui_blueprint
 
-from api import http, problems
+from api import hidden, http, problems
 from api.admin import admin, bearer
 from api.audit.door import Door
 from api.audit.pages import pages
@@ -82,9 +82,10 @@ def create_app(
     app.after_request(http.close_unread)
     if settings.server.log_requests:
         http.log_requests(app)
+    read = hidden.without(token for each in settings.provider for token in each.tokens)
     served: dict[str, WalletPath] = {}
     for name, (prefix, calls) in WALLET.items():
-        own = paths(prefix, calls, _partners(settings, name), book)
+        own = paths(prefix, calls, _partners(settings, name), book, read)
         app.register_blueprint(wallet(name, own))
         served |= own
     app.extensions["direct"] = _direct(settings, served)
@@ -92,7 +93,7 @@ def create_app(
     shelf = Shelf(settings.audit_files(), lambda party: _store(app, party).head().position)
     app.extensions["copies"] = copies = _copies(settings)
     reading = Reading(copies["operator"]) if "operator" in copies else book
-    app.register_blueprint(admin(book, bearer(settings.tokens()), providers, shelf, reading))
+    app.register_blueprint(admin(book, bearer(settings.tokens()), providers, shelf, read, reading))
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", DOCS))
     if settings.provider_book:
         _add_provider(app, settings, now, shelf)

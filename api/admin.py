@@ -16,6 +16,7 @@ from api.audit import travel
 from api.audit.shelf import Shelf
 from api.fields import check_id
 from api.fresh import fresh, placed
+from api.hidden import Read
 from api.http import json_response
 from api.listed import listed
 from api.operator.schemas import Cash
@@ -88,11 +89,13 @@ def admin(
     auth: HTTPTokenAuth,
     providers: Mapping[str, str],
     shelf: Shelf,
+    read: Read,
     reading: Reading | None = None,
 ) -> APIBlueprint:
     """Returns the back office's paths.
 
-    `providers`: ids by their casefolded spelling; `reading`: what questions are asked of, the book itself by default.
+    `providers`: ids by their casefolded spelling; `read`: how a line of a list is read;
+    `reading`: what questions are asked of, the book itself by default.
     """
     reading = reading or book
     blueprint = APIBlueprint("admin", __name__, tag="back office", url_prefix="/api")
@@ -164,7 +167,7 @@ def admin(
         scale = book.house.scale(found.currency) if found.scale is None else found.scale
         return json_response(_round(found, scale or 0))
 
-    listed(blueprint, book, may_write, providers)
+    listed(blueprint, book, may_write, providers, read)
     feed(blueprint, reading.store, may_read, partial(travel.history, shelf, "operator"))
     return blueprint
 

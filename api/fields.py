@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeGuard
 from apiflask import Schema
 from marshmallow import fields, missing
 
+from api.hidden import Hidden
 from ledger.money import Amount, read_number, read_text
 from ledger.reader import TWICE, Number, same
 from ledger.refusals import AmountInvalid, FieldMissing, Malformed
@@ -38,6 +39,8 @@ def check_id(value: Any, field: str) -> str:
     """Returns a string of 1 to 128 printable characters. Raises Malformed."""
     if _is_id(value):
         return value
+    if isinstance(value, Hidden):
+        raise Malformed("must hold no credential", field=field)
     if type(value) is not str:
         raise Malformed("must be a string", field=field)
     if not 0 < len(value) <= LONGEST_ID:
@@ -106,7 +109,7 @@ def kept(value: Any, field: str) -> Any:
         return {k: kept(v, field) for k, v in value.items() if k.casefold() not in SECRET_NAMES}
     if isinstance(value, list):
         return [kept(item, field) for item in value]
-    return value
+    return str(value) if isinstance(value, Hidden) else value
 
 
 class Plan(NamedTuple):

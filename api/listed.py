@@ -11,13 +11,14 @@ from apiflask import APIBlueprint
 from flask import Response, request
 
 from api.fields import Fields
+from api.hidden import Read
 from api.http import encoded
 from api.operator import answers, calls, schemas
 from api.operator.answers import Answer
 from api.operator.calls import Asked
 from ledger.operator import commands
 from ledger.operator.book import MOST_LISTED, Book, Outcome
-from ledger.reader import NotJson, read
+from ledger.reader import NotJson
 from ledger.refusals import Breakdown, CredentialWrong, Malformed, Refusal
 
 
@@ -63,6 +64,7 @@ def listed(
     book: Book,
     may_write: Callable[..., Any],
     providers: Mapping[str, str],
+    read: Read,
 ) -> None:
     """Adds the path. `providers`: ids by their casefolded spelling."""
 
@@ -72,7 +74,7 @@ def listed(
     def many() -> Response:
         text: bytes = request.whole()  # type: ignore[attr-defined]
         asked = [
-            (number, _read(line, providers))
+            (number, _read(line, providers, read))
             for number, line in enumerate(text.split(b"\n"), 1)
             if line.strip()
         ]
@@ -89,7 +91,7 @@ def _told(book: Book, asked: list[Line]) -> list[tuple[int, Outcome | Exception]
     return [(number, each if isinstance(each, Refusal) else next(told)) for number, each in asked]
 
 
-def _read(line: bytes, providers: Mapping[str, str]) -> commands.Command | Refusal:
+def _read(line: bytes, providers: Mapping[str, str], read: Read) -> commands.Command | Refusal:
     try:
         return _command(read(line), providers)
     except NotJson as error:

@@ -12,12 +12,13 @@ from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.credentials import Gate, Partner, named
+from api.hidden import Read
 from api.http import Reply, encoded, log_defect
 from api.operator import answers
 from api.operator.answers import Answer
 from api.operator.calls import Asked, Call
 from ledger.operator.book import Book
-from ledger.reader import MOST_BYTES, NotJson, read
+from ledger.reader import MOST_BYTES, NotJson
 from ledger.refusals import Breakdown, CredentialWrong, Malformed, OutcomeUnknown, Refusal
 
 JSON = "application/json"
@@ -26,9 +27,9 @@ JSON = "application/json"
 class Path:
     """One path of a dialect, for the partners that speak it."""
 
-    def __init__(self, call: Call, gate: Gate, book: Book) -> None:
+    def __init__(self, call: Call, gate: Gate, book: Book, read: Read) -> None:
         self.call = call
-        self._gate, self._book = gate, book
+        self._gate, self._book, self._read = gate, book, read
 
     def __call__(self, query: bytes, body: bytes) -> Reply:
         """Returns what a request is answered."""
@@ -48,7 +49,7 @@ class Path:
         """Returns what these partners' call is answered."""
         call, about = self.call, None
         try:
-            said = read(body)
+            said = self._read(body)
             call = call.told_by(said)
             fields, extra = call.schema.take(said)
             about = _about(call, fields)
@@ -68,11 +69,11 @@ class Path:
 
 
 def paths(
-    prefix: str, calls: Sequence[Call], partners: Sequence[Partner], book: Book
+    prefix: str, calls: Sequence[Call], partners: Sequence[Partner], book: Book, read: Read
 ) -> dict[str, Path]:
     """Returns a dialect's paths, by their text."""
     gate = Gate(partners)
-    return {f"{prefix}/{call.path}": Path(call, gate, book) for call in calls}
+    return {f"{prefix}/{call.path}": Path(call, gate, book, read) for call in calls}
 
 
 def wallet(dialect: str, served: Mapping[str, Path]) -> APIBlueprint:

@@ -42,6 +42,9 @@ SECRETS = {
     "password": CANARIES["hash"],
     "nested": {"hash": CANARIES["hash"], "deeper": [{"TOKEN": CANARIES["old token"]}]},
     "roundDetails": {"auth": {"HASH": CANARIES["hash"], "token": [CANARIES["kyren"]]}},
+    "accessToken": CANARIES["new token"],
+    "called": ["by", f"https://wallet.example/V4/Bet?{OLD}"],
+    f"of {CANARIES['kyren']}": 1,
 }
 
 
