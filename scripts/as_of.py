@@ -163,7 +163,7 @@ def replay(*, where: str, first: int, last: int | None, token: str | None, as_js
             cells = (
                 (f"{e.position}", e.recorded_at, e.topic, e.stream, f"{e.version}") for e in lines
             )
-            tables.show(("position", "recorded at", "topic", "stream", "version"), cells)
+            tables.show(("position", "recorded_at", "topic", "stream", "version"), cells)
 
 
 # reading
@@ -268,7 +268,7 @@ def _table(rows: list[dict[str, Any]], *, leave_out: Collection[str] = ()) -> No
     if rows:
         names = [name for name in rows[0] if name not in leave_out]
         cells = (["" if row[name] is None else f"{row[name]}" for name in names] for row in rows)
-        tables.show([name.replace("_", " ") for name in names], cells)
+        tables.show(names, cells)
 
 
 def _print_lines(lines: Iterator[Line]) -> None:

@@ -64,7 +64,7 @@ def books(seconds: float, runs: int, connections: int, folder: Path, *, as_json:
         about = {"seconds": seconds, "runs": runs, "connections": connections}
         click.echo(msgspec.json.encode({**about, "machine": machine(folder), **found}))
         return
-    show(COLUMNS, [(way, *_cells(figures)) for way, figures in found.items()])
+    show(COLUMNS, [(way, *_cells(figures)) for way, figures in found.items()], numbers=COLUMNS[1:])
 
 
 def _run(quiet: int, loaded: int | None, seconds: float, connections: int) -> dict[str, Any]:

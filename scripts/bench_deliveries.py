@@ -59,7 +59,8 @@ def deliveries(refunds: int, runs: int, folder: Path, *, as_json: bool) -> None:
         click.echo(msgspec.json.encode({"refunds": refunds, "runs": runs, **found}))
         return
     rows = [(way, *(f"{figures[name]:,.0f}" for name in FIGURES)) for way, figures in found.items()]
-    show(("refunds", "confirmed", "a second", "p50 ms", "p99 ms"), rows)
+    columns = ("refunds", "confirmed", "a second", "p50 ms", "p99 ms")
+    show(columns, rows, numbers=columns[1:])
 
 
 FIGURES = ("confirmed", "per_s", "p50_ms", "p99_ms")

@@ -50,13 +50,14 @@ def postgres(runs: int, seconds: float, connections: int, folder: Path, *, as_js
         return
     rows = [(name, *(f"{of[each]:,.2f}" for each in FIGURES)) for name, of in found["http"].items()]
     title = f"bets over {connections} connections, {runs} runs of {seconds:g} s, medians"
-    show(("processes, over HTTP", "bets/s", "p50 ms", "p99 ms"), rows, title=title)
+    columns = ("processes, over HTTP", "bets/s", "p50 ms", "p99 ms")
+    show(columns, rows, title=title, numbers=columns[1:])
     alone = [
         (name, threads, f"{rate:,.0f}")
         for name in ("book_submit", "book_submit_one_core", "stock_save", "stock_save_one_core")
         for threads, rate in found[name].items()
     ]
-    show(("without HTTP", "threads", "bets/s"), alone)
+    show(("without HTTP", "threads", "bets/s"), alone, numbers=("threads", "bets/s"))
 
 
 def _measured(runs: int, seconds: float, connections: int, folder: Path) -> dict[str, Any]:

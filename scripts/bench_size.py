@@ -85,8 +85,11 @@ def size(
     rows = [
         (f"{events:,}", *(f"{of[each]:,.2f}" for each in FIGURES)) for events, of in by_size.items()
     ]
-    show(("events", "p50 ms", "p99 ms", "start s", "memory MB"), rows, title="bets, one connection")
-    show(("bets in the round", "p50 ms"), [(f"{n:,}", f"{ms:.2f}") for n, ms in by_round.items()])
+    columns = ("events", "p50 ms", "p99 ms", "start s", "memory MB")
+    show(columns, rows, title="bets, one connection", numbers=columns)
+    round_columns = ("bets in the round", "p50 ms")
+    by_round_rows = [(f"{n:,}", f"{ms:.2f}") for n, ms in by_round.items()]
+    show(round_columns, by_round_rows, numbers=round_columns)
 
 
 FIGURES = ("p50_ms", "p99_ms", "start_s", "memory_mb")

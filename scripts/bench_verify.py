@@ -46,7 +46,8 @@ def bench_verify(most: int, runs: int, folder: Path, *, as_json: bool) -> None:
         click.echo(msgspec.json.encode({**about, **found}))
         return
     rows = [(way, *(f"{figures[each]:,.0f}" for each in FIGURES)) for way, figures in found.items()]
-    show(("", "events a second", "of the processor's", "peak MB"), rows, title=f"{most:,} events")
+    columns = ("", "events a second", "of the processor's", "peak MB")
+    show(columns, rows, title=f"{most:,} events", numbers=columns[1:])
 
 
 FIGURES = ("events_per_s", "events_per_cpu_s", "peak_mb")

@@ -142,9 +142,8 @@ def _print_csv(made: Report) -> None:
 
 
 def _print_table(made: Report) -> None:
-    columns = [name.replace("_", " ") for name in made.columns]
     if made.rows:
-        tables.show(columns, (list(map(said, row)) for row in made.rows), title=made.title)
+        tables.show(made.columns, (list(map(said, row)) for row in made.rows), title=made.title)
     else:
         click.echo(f"{made.title}: nothing")
     click.echo(made.note)

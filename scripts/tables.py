@@ -1,25 +1,65 @@
 """Tables as people read them: aligned, every cell plain text, whole where it is to be copied."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from api.audit.links import NUMBERS as ON_PAGES
+
 WIDE = 500
 """Columns, where no terminal sets them: every row stays on its own line."""
 
+ANY_WIDTH = 1_000_000
+
+NUMBERS = ON_PAGES | {"position", "changed_at", "head", "bytes", "lag", "code"}
+"""Columns of numbers, whatever table they are in."""
+
 
 def show(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    numbers: Container[str] = NUMBERS,
 ) -> None:
-    """Prints a table; what does not fit is folded, never cut."""
-    table = Table(title=title)
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))  # as plain text: an id may look like markup
+    """Prints a table; where it is wider than the console, each row as lines of name and cell.
+
+    `numbers`: the columns that a terminal shows right-justified. Nothing is folded or cut.
+    """
     console = Console()
     if not console.is_terminal:
-        console.width = WIDE
-    console.print(table)
+        console.width, numbers = WIDE, ()
+    table = Table(title=title)
+    for name in columns:
+        justify: Literal["right", "left"] = "right" if name in numbers else "left"
+        table.add_column(_plain(name), justify=justify, overflow="fold")
+    kept = list(rows)
+    for row in kept:
+        table.add_row(*map(Text, row))  # as plain text: an id may look like markup
+    natural = console.measure(table, options=console.options.update(max_width=ANY_WIDTH)).maximum
+    if natural <= console.width:
+        console.print(table)
+    else:
+        _show_records(console, columns, kept, title)
+
+
+def _show_records(
+    console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None
+) -> None:
+    margin = max(map(len, columns)) + 2
+    records = (
+        [
+            f"{_plain(name):<{margin}}{cell}".rstrip()
+            for name, cell in zip(columns, row, strict=True)
+        ]
+        for row in rows
+    )
+    for lines in [*([[title]] if title else []), *records]:
+        console.print(Text("\n".join([*lines, ""])), soft_wrap=True)
+
+
+def _plain(column: str) -> str:
+    return column.replace("_", " ")
