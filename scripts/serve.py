@@ -267,21 +267,11 @@ def _demo_lines(settings: Settings, url: str) -> list[str]:
         f" OPERATOR='MEMB_ID={caller.secure_login}&HASH={caller.tokens[0]}'"
         f" SECRET={caller.secret}",
         "",
-        f"curl -s '{url}/V4/Bet?{pairs[0]}' -d '{_bet(settings.provider[0].id)}'",
+        f'curl -s "$URL/api/wallets/{DEMO_PLAYER}/{DEMO_CURRENCY}" -H "$AUDITOR"',
         "",
         f"In a browser: {url}/audit, with the token {auditor}",
         "",
     ]
-
-
-def _bet(provider: str) -> str:
-    return (
-        f'{{"providerId":"{provider}","userId":"{DEMO_PLAYER}","sessionId":"s1",'
-        f'"currency":"{DEMO_CURRENCY}","gameId":"Im_60_tumblefortune","gameName":"tumblefortune",'
-        '"roundId":"5103188800","reference":"585c1306f89c56f5ecfc2f5c","amount":"10.00",'
-        '"timestamp":"1700000000000","roundDetails":"spin",'
-        '"uuid":"4a5d375ac1311b04fba2ea66d067b8e4"}'
-    )
 
 
 # several books

@@ -88,9 +88,10 @@ def test_every_example_of_the_tour_answers_what_the_readme_prints(demo):
         assert re.fullmatch(expected, answer), command
 
 
-def test_the_curl_line_that_serve_prints_works_when_pasted(demo):
+def test_the_curl_line_that_serve_prints_works_when_pasted_and_leaves_the_tour_its_cash(demo):
     exports, pasted = demo
-    assert '"error":0' in run(exports, pasted)
+    assert '"cash":"99899.99"' in run(exports, pasted)
+    assert '"position":2' in run(exports, 'curl -s "$URL/api/head" -H "$AUDITOR"')
 
 
 def test_the_python_example_runs_as_printed(tmp_path):
