@@ -47,7 +47,8 @@ def _url(party: str, column: str, row: Mapping[str, Any]) -> str | None:
     value = row[column]
     partner = row.get("provider") or row.get("operator")
     if column == "position":
-        return page(party, "event", position=value)
+        # a file that was copied from an empty book goes up to 0, where no event is
+        return page(party, "event", position=value) if value else None
     if column == "round" and partner:
         return page(party, "round", partner=partner, round=value)
     if (

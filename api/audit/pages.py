@@ -154,7 +154,7 @@ def _shown(shelf: Shelf, party: str, name: str, view: Shower, form: str) -> Resp
     await_position(partial(shelf.reached, party))
     limit = -1 if form else SHOWN + 1
     with shelf.reading(party) as db:
-        look = Look(db, party, shelf.files[party].name, request.args, shelf.head(party), limit)
+        look = Look(db, party, str(shelf.files[party]), request.args, shelf.head(party), limit)
         made = view(look)
         if form:
             return _exported(made, form)

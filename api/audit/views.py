@@ -101,7 +101,10 @@ def home(look: Look) -> View:
         f"The {look.party}'s book",
         {"overview": found, "lag": lag},
         tables,
-        [shell("report", "verification", look.file), f"datasette {shlex.quote(look.file)}"],
+        [
+            shell("report", "verification", look.file),
+            f"datasette {shlex.quote(look.file)}  # pip install datasette",
+        ],
     )
 
 
@@ -367,7 +370,8 @@ def event(look: Look) -> View:
 
 
 def _stretch(look: Look, first: int, last: int) -> list[str]:
-    return ["--from", look.file, "--from-position", str(first), "--to", str(last), "--json"]
+    upto = ["--to", str(last)] if last >= first else []
+    return ["--from", look.file, "--from-position", str(first), *upto, "--json"]
 
 
 # reports
@@ -403,7 +407,7 @@ def report(look: Look, name: str) -> View:
         made.title if made else name,
         {"name": name, "asked": given},
         {"report": made} if made else {},
-        [shell("report", name, look.file, options=options)],
+        [] if needed else [shell("report", name, look.file, options=options)],
         {"fields": kind.takes, "needed": needed, "what": _first_line(kind)},
     )
 
@@ -434,7 +438,7 @@ def chain(look: Look) -> View:
     """Returns the seals, and what computing a stretch of hashes anew comes to."""
     after, head = look.whole("after"), as_of.head(look.db).position
     found = None if after in (None, head) else browse.stretch(look.db, after=after, limit=STRETCH)
-    known, key = browse.overview(look.db), ["--key", "PUBLIC_KEY"]
+    known, key = browse.overview(look.db), _key(look.db)
     return View(
         "Chain and seals",
         {"overview": known, "stretch": found},
@@ -448,6 +452,12 @@ def chain(look: Look) -> View:
         ],
         {"more": found.last if found and found.last < found.head and not found.broken else None},
     )
+
+
+def _key(db: Database) -> list[str]:
+    """Returns the option that names the first seal's key, from which the others follow."""
+    found = db.execute("select key from seals order by number limit 1").fetchone()
+    return ["--key", *found] if found else []
 
 
 VIEWS: dict[str, Callable[[Look], View]] = {

@@ -87,8 +87,12 @@ def providers() -> ProviderBook:
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
-    folder = tmp_path_factory.mktemp("odd")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("odd")
+
+
+@pytest.fixture(scope="module")
+def odd(folder: Path) -> FlaskClient:
     with closing(operators()) as operator, closing(providers()) as provider:
         return visit(
             {
@@ -158,6 +162,17 @@ def test_every_link_of_every_page_leads_somewhere(pages: FlaskClient) -> None:
         "/audit/provider/round.jsonl",
         "/audit/provider/reports/verification",
     }
+
+
+def test_every_link_of_an_empty_books_pages_leads_somewhere(tmp_path: Path) -> None:
+    with (
+        closing(operator_book(())) as ours,
+        closing(examples.new_book("memory://", now=examples.Clock())) as other,
+    ):
+        books = {"operator": ours, "provider": other}
+        files = {party: copy(book, tmp_path / f"{party}.db") for party, book in books.items()}
+
+    assert len(crawled(visit(files))[0]) > 10
 
 
 def test_no_name_becomes_a_part_of_a_page(every_page: dict[str, Node]) -> None:
@@ -235,12 +250,12 @@ def test_a_providers_details_are_shown_as_they_are_stored(odd: FlaskClient, name
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_command_in_a_shell_names_what_the_page_is_about(
-    every_page: dict[str, Node], name: str
+    every_page: dict[str, Node], folder: Path, name: str
 ) -> None:
     round_ = every_page[address("operator", "round", partner=name, round=name)]
     lines = round_.one("section", class_="shell").one("pre").text.splitlines()
 
-    names, options = [name, name], ["--from", "operator.audit.db"]
+    names, options = [name, name], ["--from", f"{folder}/operator.audit.db"]
     said = [*options, "--", *names] if name.startswith("-") else [*names, *options]
     assert shlex.split(lines[0]) == ["$", "roundbook", "round", *said]
 

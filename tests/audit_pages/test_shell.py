@@ -10,7 +10,18 @@ from flask.testing import FlaskClient
 
 from scripts.cli import roundbook
 from tests import controls
-from tests.audit_pages import DAY_1, address, copy, form_of, operator_book, plain, shown, visit
+from tests.audit_pages import (
+    DAY_1,
+    PARTIES,
+    SIGNER,
+    address,
+    copy,
+    form_of,
+    operator_book,
+    plain,
+    shown,
+    visit,
+)
 from tests.audit_pages.html import Node
 from tests.audit_pages.test_pages import PAGES
 
@@ -36,10 +47,7 @@ def run(words: list[str]) -> Any:
 
 
 @pytest.mark.parametrize("url", PAGES)
-def test_the_same_in_a_shell_works_beside_the_file(
-    pages: FlaskClient, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
-    monkeypatch.chdir(files["operator"].parent)
+def test_the_same_in_a_shell_works_from_anywhere(pages: FlaskClient, url: str) -> None:
     ran = 0
     for words in lines(shown(pages, url)):
         if words[0] == "datasette" or words[1] in ELSEWHERE:
@@ -48,6 +56,38 @@ def test_the_same_in_a_shell_works_beside_the_file(
         assert done.exit_code == 0, (words, done.output)
         ran += 1
     assert ran or "search" in url or "chain" in url
+
+
+def test_a_report_that_has_to_be_asked_more_has_no_command_yet(pages: FlaskClient) -> None:
+    assert lines(shown(pages, address("operator", "reports/round-history"))) == []
+
+
+@pytest.mark.parametrize("party", PARTIES)
+def test_the_chain_is_verified_with_the_key_that_sealed_it(pages: FlaskClient, party: str) -> None:
+    for words in lines(shown(pages, address(party, "chain"))):
+        assert words[-2:] == ["--key", SIGNER.key]
+
+
+def test_what_is_not_sealed_is_verified_without_a_key(tmp_path: Path) -> None:
+    pages = visit({"operator": empty_file(tmp_path)})
+
+    assert all("--key" not in words for words in lines(shown(pages, address("operator", "chain"))))
+
+
+@pytest.mark.parametrize("after", [0, 5])
+def test_where_no_event_is_the_command_finds_none(tmp_path: Path, after: int) -> None:
+    pages = visit({"operator": empty_file(tmp_path)})
+    (words,) = lines(shown(pages, address("operator", "events", after=after)))
+
+    done = run(words)
+
+    assert (done.exit_code, done.output) == (0, "")
+    assert "--to" not in words
+
+
+def empty_file(folder: Path) -> Path:
+    with closing(operator_book(())) as book:
+        return copy(book, folder / "audit.db")
 
 
 def said(pages: FlaskClient, url: str, verb: str) -> Any:
@@ -59,10 +99,7 @@ def said(pages: FlaskClient, url: str, verb: str) -> Any:
 
 
 @pytest.mark.parametrize("at", [1, 3, 7])
-def test_the_command_under_a_round_says_what_the_page_says(
-    pages: FlaskClient, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, at: int
-) -> None:
-    monkeypatch.chdir(files["operator"].parent)
+def test_the_command_under_a_round_says_what_the_page_says(pages: FlaskClient, at: int) -> None:
     asked = {"partner": controls.PROVIDER, "round": controls.ROUND}
     url = address("operator", "round", **asked, at=at)
     shown_there = plain(pages.get(form_of(url, "json")))["round"]
@@ -74,10 +111,7 @@ def test_the_command_under_a_round_says_what_the_page_says(
 
 
 @pytest.mark.parametrize("at", [2, 6, 32])
-def test_the_command_under_a_wallet_says_what_the_page_says(
-    pages: FlaskClient, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, at: int
-) -> None:
-    monkeypatch.chdir(files["operator"].parent)
+def test_the_command_under_a_wallet_says_what_the_page_says(pages: FlaskClient, at: int) -> None:
     asked = {"user": controls.PLAYER, "currency": controls.CURRENCY}
     url = address("operator", "wallet", **asked, at=at)
 
@@ -87,9 +121,7 @@ def test_the_command_under_a_wallet_says_what_the_page_says(
     assert told["position"] == at
 
 
-def test_a_name_that_begins_with_a_dash_can_be_typed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_that_begins_with_a_dash_can_be_typed(tmp_path: Path) -> None:
     name = "-1"
     history = (
         controls.open_wallet(user=name),
@@ -98,7 +130,6 @@ def test_a_name_that_begins_with_a_dash_can_be_typed(
     )
     with closing(operator_book([(DAY_1, command) for command in history])) as book:
         pages = visit({"operator": copy(book, tmp_path / "audit.db")})
-    monkeypatch.chdir(tmp_path)
 
     for url in (
         address("operator", "round", partner=controls.PROVIDER, round=name),
