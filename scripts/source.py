@@ -162,13 +162,16 @@ class _Remote:
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
             raise StoreUnfit(f"{self.name}: {error or type(error).__name__}") from error
         if got.status != 200:
-            raise StoreUnfit(f"{self.name}{path.partition('?')[0]}: HTTP {got.status}")
+            what = f"{self.name}{path.partition('?')[0]}: HTTP {got.status}"
+            raise StoreUnfit(what + _MEANING.get(got.status, ""))
         try:
             return msgspec.json.decode(got.content, type=shape)
         except (msgspec.MsgspecError, UnicodeError) as error:
             raise StoreUnfit(f"{self.name}: is no Roundbook service: {error}") from error
 
 
+_DENIED = ": --token must be the auditor's"
+_MEANING = {401: _DENIED, 403: _DENIED, 404: ": there is no Roundbook there"}
 _Hex = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{2})*$")]
 
 

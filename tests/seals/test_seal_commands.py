@@ -1073,12 +1073,14 @@ def test_over_http_the_proof_is_that_of_the_file(tmp_path):
         by_http = desk.prove(wire.BET_REFERENCE, *token, where=url)
         by_file = desk.prove(wire.BET_REFERENCE)
         denied = desk.run(*given, "--token", "wrong").exception
+        elsewhere = desk.run(*given[:-1], f"{url}/elsewhere", *token).exception
 
     assert by_http == by_file
     assert [event["topic"] for event in by_http["events"]] == ["BetPlaced", "BetCancelled"]
     assert len(lines(desk.check(by_http))[0]) == 2
     assert isinstance(denied, StoreUnfit)
-    assert "HTTP 401" in f"{denied}"
+    assert "HTTP 401: --token must be the auditor's" in f"{denied}"
+    assert "HTTP 404: there is no Roundbook there" in f"{elsewhere}"
 
 
 def alone(module, verb, *arguments, folder):
