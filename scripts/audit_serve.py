@@ -14,9 +14,9 @@ from granian.server import Server
 from api.audit.door import Door
 from api.audit.pages import pages
 from api.audit.shelf import Shelf
-from ledger.store import StoreUnfit
 from projections import as_of
 from projections.audit_file import AuditFileUnfit, open_audit_file
+from scripts.report import unfit
 from scripts.serve import LOOPBACK, check_free
 
 THREADS = 4
@@ -67,7 +67,7 @@ def _by_party(files: tuple[Path, ...]) -> dict[str, Path]:
             with open_audit_file(file) as db:
                 party = as_of.head(db).party
         except AuditFileUnfit as error:
-            raise StoreUnfit(str(error)) from error
+            raise unfit(file, error) from error
         if party in found:
             raise click.UsageError(f"{found[party]} and {file} are both of the {party}'s book")
         found[party] = file

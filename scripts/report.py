@@ -12,7 +12,8 @@ import msgspec
 from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
-from ledger.store import StoreUnfit
+from api.audit.links import shell
+from ledger.store import StoreUnfit, open_store
 from projections.audit_file import AuditFileUnfit, open_audit_file
 from projections.forms import Report, as_csv, as_plain, said
 from projections.reports import REPORTS, Asked, RoundUnknown
@@ -119,9 +120,22 @@ def _opened(file: Path) -> Iterator[Database]:
         with closing(open_audit_file(file)) as db:
             db.execute("begin")
             yield db
-    except (AuditFileUnfit, sqlite3.DatabaseError) as error:
-        said = str(error) if isinstance(error, AuditFileUnfit) else f"{file}: {error}"
-        raise StoreUnfit(said) from error
+    except AuditFileUnfit as error:
+        raise unfit(file, error) from error
+    except sqlite3.DatabaseError as error:
+        raise StoreUnfit(f"{file}: {error}") from error
+
+
+def unfit(file: Path, error: AuditFileUnfit) -> StoreUnfit:
+    """Returns what is wrong with a file: it is missing, it is a book, or what the error says."""
+    if not file.exists():
+        return StoreUnfit(f"there is no {file}")
+    try:
+        open_store(f"sqlite:///{file}", read_only=True).close()
+    except StoreUnfit:
+        return StoreUnfit(str(error))
+    command = shell("audit-file", str(file.with_suffix(".audit.db")), options=["--from", str(file)])
+    return StoreUnfit(f"{file} is a book; `{command}` makes an audit file of it")
 
 
 def _check_party(name: str, db: Database, file: Path) -> None:

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import re
+import shlex
 from collections import defaultdict
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -660,10 +661,21 @@ def told(monkeypatch, capsys, *args):
 
 def test_a_file_that_is_none_is_one_sentence_and_exits_2(tmp_path, monkeypatch, capsys):
     code, said = told(monkeypatch, capsys, "adjustments", tmp_path / "none.db")
-    assert (code, said) == (2, f"roundbook: {tmp_path}/none.db is no audit file\n")
+    assert (code, said) == (2, f"roundbook: there is no {tmp_path}/none.db\n")
 
     (tmp_path / "text").write_text("text" * 100)
     assert told(monkeypatch, capsys, "adjustments", tmp_path / "text")[0] == 2
+
+
+def test_a_book_is_told_how_it_becomes_an_audit_file(tmp_path, monkeypatch, capsys):
+    play(tmp_path / "a book.db", HISTORY, None)
+
+    code, said = told(monkeypatch, capsys, "adjustments", tmp_path / "a book.db")
+    program, *command = shlex.split(said.split("`")[1])
+    made = CliRunner().invoke(cli.roundbook, command)
+
+    assert (code, program, made.exit_code) == (2, "roundbook", 0)
+    assert run("adjustments", tmp_path / "a book.audit.db").exit_code == 0
 
 
 def test_an_old_file_is_one_sentence_and_exits_2(own_file, monkeypatch, capsys):
