@@ -21,7 +21,7 @@ from projections.reconcile import reconcile as compare
 from scripts import options, tables
 
 
-@click.command()
+@click.command(short_help="Hold the two books against one another.")
 @click.argument("operator_store")
 @click.argument("provider_store")
 @click.option("--since", metavar="TIME", help="Only what began then or later: RFC 3339, or a date.")
@@ -32,22 +32,22 @@ from scripts import options, tables
     multiple=True,
     help="Only this operator of the provider's book; may be given again.",
 )
-@click.option("--json", "form", flag_value="json", help="Print JSON.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@tables.form
 def reconcile(
     *,
     operator_store: str,
     provider_store: str,
     since: str | None,
     operators: tuple[str, ...],
-    form: str | None,
+    form: str,
 ) -> None:
     """Hold the operator's book and the provider's against one another, reference by reference.
 
     A store is a path or sqlite:///PATH; it may be in use, and is only read. Exits 1
     where anything differs or waits for an answer.
 
-    Example: roundbook reconcile operator.db provider.db --since 2026-11-01 --operator acme
+    \b
+    Example: roundbook reconcile roundbook.db provider.db --since 2026-11-01
     """
     after = options.utc(since, "--since") if since else ""
     with (
@@ -59,7 +59,7 @@ def reconcile(
             found = compare(operator=ours, provider=theirs, operators=operators, since=after)
         except OperatorUnknown as unknown:
             raise click.BadParameter(str(unknown), param_hint="--operator") from None
-    _PRINTERS[form or "table"](found)
+    _PRINTERS[form](found)
     sys.exit(1 if found.differences else 0)
 
 

@@ -38,7 +38,7 @@ class Day(click.ParamType[date]):
 DAY = Day()
 
 
-@click.command()
+@click.command(short_help="Print a report of an operator's audit file.")
 @click.argument("name", type=click.Choice(list(REPORTS)), metavar="NAME")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--provider", metavar="ID", help="Only this provider's.")
@@ -48,13 +48,12 @@ DAY = Day()
 @click.option("--since", type=DAY, help="From this day on, UTC.")
 @click.option("--until", type=DAY, help="Up to the end of this day, UTC [default: the last].")
 @click.option("--as-of", type=DAY, help="As things stood at the end of this day, UTC.")
-@click.option("--json", "form", flag_value="json", help="Print JSON.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@tables.form
 def report(
     *,
     name: str,
     file: Path,
-    form: str | None,
+    form: str,
     provider: str | None,
     round_id: str | None,
     user: str | None,
@@ -78,7 +77,8 @@ def report(
 
     Exits 1 where a variance is not zero, 2 where the report cannot be made.
 
-    Example: roundbook report daily-wallets audit.db --user 123456 --since 2026-11-01 --csv
+    \b
+    Example: roundbook report daily-wallets audit.db --user 123456 --csv
     """
     asked = Asked(
         provider=provider,
@@ -96,7 +96,7 @@ def report(
             made = REPORTS[name].make(db, asked)
     except RoundUnknown as unknown:
         raise click.BadParameter(str(unknown), param_hint="--round") from None
-    _PRINTERS[form or "table"](made)
+    _PRINTERS[form](made)
     sys.exit(0 if made.holds else 1)
 
 

@@ -1,8 +1,9 @@
 """Tables as people read them: aligned, every cell plain text, whole where it is to be copied."""
 
-from collections.abc import Container, Iterable, Sequence
-from typing import Literal
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Any, Literal, TypeVar
 
+import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +17,32 @@ ANY_WIDTH = 1_000_000
 
 NUMBERS = ON_PAGES | {"position", "changed_at", "head", "bytes", "lag", "code"}
 """Columns of numbers, whatever table they are in."""
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+def _one(_: click.Context, __: click.Parameter, forms: tuple[str, ...]) -> str:
+    if len(set(forms)) > 1:
+        raise click.UsageError("give either --json or --csv")
+    return forms[0] if forms else "table"
+
+
+_json, _csv = (
+    click.option(
+        f"--{each}",
+        "form",
+        flag_value=each,
+        multiple=True,
+        callback=_one,
+        help=f"Print {each.upper()}.",
+    )
+    for each in ("json", "csv")
+)
+
+
+def form(verb: Verb) -> Verb:
+    """Adds --json and --csv, as `form`: "json", "csv", or else "table"."""
+    return _json(_csv(verb))
 
 
 def show(

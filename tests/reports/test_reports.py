@@ -626,6 +626,7 @@ def test_a_variance_is_shown_and_exits_1(name, statement, own_file):
         ("round-history", (), "round-history needs --provider"),
         ("round-history", ("--provider", "Kyren"), "round-history needs --round"),
         ("daily-wallets", ("--provider", "Kyren"), "daily-wallets takes no --provider"),
+        ("daily-wallets", ("--json", "--csv"), "give either --json or --csv"),
         ("verification", ("--as-of", "2026-11-21"), "verification takes no --as-of"),
         ("adjustments", ("--since", "yesterday"), "'yesterday' is no day, as 2026-11-21"),
         (
