@@ -56,7 +56,8 @@ def balance(
     As of a time: after the longest beginning of the book in which nothing was recorded later.
     A store or a URL is first read into a temporary audit file; `roundbook audit-file` keeps one.
 
-    Example: roundbook balance 123456 USD --as-of 2026-11-21T16:00:00Z --from audit.db
+    \b
+    Example: roundbook balance 123456 USD --as-of 2026-11-21 --from audit.db
     """
     if time is not None and position is not None:
         raise click.UsageError("give either --as-of or --at")
@@ -71,7 +72,7 @@ def balance(
         _table([said], leave_out={"scale"})
 
 
-@click.command("round")
+@click.command("round", short_help="Show a round as it is, or as of one of its versions.")
 @click.argument("provider")
 @click.argument("round_id", metavar="ROUND")
 @_where
@@ -94,6 +95,7 @@ def round_(
     In a provider's book, PROVIDER is the operator's login.
     A store or a URL is first read into a temporary audit file; `roundbook audit-file` keeps one.
 
+    \b
     Example: roundbook round LuckyMonaco 5103188801 --at 2 --from audit.db
     """
     with _book(where, token) as db:
@@ -109,7 +111,7 @@ def round_(
     _table(transactions)
 
 
-@click.command()
+@click.command(short_help="List every event of a user, a round or a reference.")
 @click.argument("named", metavar="USER|ROUND|REFERENCE")
 @_where
 @_token
@@ -120,6 +122,7 @@ def history(*, named: str, where: str, token: str | None, as_json: bool) -> None
     `amount` is what came to the player's wallet, `cash` what was in it then.
     A store or a URL is first read into a temporary audit file; `roundbook audit-file` keeps one.
 
+    \b
     Example: roundbook history 585c1306f89c56f5ecfc2f5d --from audit.db
     """
     with _book(where, token) as db:
@@ -132,7 +135,7 @@ def history(*, named: str, where: str, token: str | None, as_json: bool) -> None
         click.echo(f"nothing is known of {named}")
 
 
-@click.command()
+@click.command(short_help="Print the events as they are stored, in their order.")
 @_where
 @click.option(
     "--from-position",
@@ -154,7 +157,8 @@ def history(*, named: str, where: str, token: str | None, as_json: bool) -> None
 def replay(*, where: str, first: int, last: int | None, token: str | None, as_json: bool) -> None:
     """Print the events as they are stored, in their order; with --json a line each.
 
-    Example: roundbook replay --from audit.db --from-position 1000 --to 2000 --json
+    \b
+    Example: roundbook replay --from audit.db --from-position 1000 --json
     """
     with _lines(where, token, after=first - 1, upto=last) as lines:
         if as_json:

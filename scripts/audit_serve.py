@@ -22,7 +22,7 @@ from scripts.serve import LOOPBACK, check_free
 THREADS = 4
 
 
-@click.command("audit-serve")
+@click.command("audit-serve", short_help="Show audit files as pages, on your own machine.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
@@ -38,6 +38,7 @@ def audit_serve(*, files: tuple[Path, ...], host: str, port: int, token: str | N
 
     The files are only read, and may be continued meanwhile.
 
+    \b
     Example: roundbook audit-serve audit.db
     """
     token = token or None  # an empty one would open to everybody

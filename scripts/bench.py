@@ -58,7 +58,7 @@ class Plan(NamedTuple):
         return found
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="Measure bets: over HTTP, and in one process.")
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="Of each.")
 @click.option(
     "--seconds", default=4.0, show_default=True, type=click.FloatRange(0.1), help="A run."
@@ -85,6 +85,7 @@ def bench(
     Also a casino's evening (bets, results, duplicates, cancels, refusals), and more and more
     connections. Takes five minutes. Both servers and all files are its own, on the loopback only.
 
+    \b
     Example: roundbook bench --runs 3 --json > bench.json
     """
     if context.invoked_subcommand:

@@ -29,7 +29,7 @@ QUIET = 1
 BEGIN_S = 30
 
 
-@click.command()
+@click.command(short_help="Measure a quiet book, alone and beside a busy one.")
 @click.option(
     "--seconds", default=2.0, show_default=True, type=click.FloatRange(0.1), help="A run."
 )
@@ -50,6 +50,7 @@ def books(seconds: float, runs: int, connections: int, folder: Path, *, as_json:
     the load on the quiet book itself, as if two operators shared one. The busy one runs for longer, its
     rate is of all that time.
 
+    \b
     Example: roundbook bench books --runs 5
     """
     with ExitStack() as stack:

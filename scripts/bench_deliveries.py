@@ -37,7 +37,7 @@ WAYS = {
 """Operator and reference prefix of the refunds that are owed; only those that are well are counted."""
 
 
-@click.command()
+@click.command(short_help="Measure refunds, alone and while another's wallet hangs.")
 @click.option("--refunds", default=200, show_default=True, type=click.IntRange(1), help="Of each.")
 @click.option("--runs", default=3, show_default=True, type=click.IntRange(1), help="Of each way.")
 @options.bench_folder
@@ -47,6 +47,7 @@ def deliveries(refunds: int, runs: int, folder: Path, *, as_json: bool) -> None:
 
     The control puts both into one lane, as if operators shared their sends.
 
+    \b
     Example: roundbook bench deliveries --runs 5
     """
     with wallet() as port:

@@ -28,7 +28,7 @@ WAIT_FOR_NONE: LiteralString = "alter system set synchronous_standby_names = ''"
 Load = Callable[[], dict[str, float]]
 
 
-@click.command()
+@click.command(short_help="Measure bets on a PostgreSQL server of its own.")
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="Of each.")
 @click.option("--seconds", default=3.0, show_default=True, type=click.FloatRange(0.1))
 @click.option("--connections", default=32, show_default=True, type=click.IntRange(2, 1024))
@@ -39,6 +39,7 @@ def postgres(runs: int, seconds: float, connections: int, folder: Path, *, as_js
 
     Ways take turns, run by run; each figure is the median of its runs. Takes four minutes.
 
+    \b
     Example: roundbook bench postgres --runs 3
     """
     try:

@@ -28,7 +28,7 @@ LINES = 150
 """Of a list, which must not be larger than a body may be."""
 
 
-@click.command()
+@click.command(short_help="Measure bets in books of different sizes.")
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="Of each.")
 @click.option(
     "--bets", "count", default=500, show_default=True, type=click.IntRange(1), help="A run."
@@ -59,6 +59,7 @@ def size(
     Books and rounds take turns, run by run; figures are medians. Memory is that of all the service's
     processes, what they share counted once, without an audit file. Takes three minutes.
 
+    \b
     Example: roundbook bench size --events 10000 --events 1000000
     """
     with TemporaryDirectory(prefix="roundbook-bench-", dir=folder) as made, ExitStack() as stack:

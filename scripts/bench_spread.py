@@ -48,7 +48,7 @@ class Found(NamedTuple):
     unanswered: float
 
 
-@click.command()
+@click.command(short_help="Simulate a day of many operators on many servers.")
 @click.option("--operators", default=1000, show_default=True, type=click.IntRange(1, 100_000))
 @click.option("--bets-a-day", default=1e9, show_default=True, type=click.FloatRange(1))
 @click.option("--server", default=1000.0, show_default=True, help="Bets a second of one server.")
@@ -68,7 +68,8 @@ def spread(
 ) -> None:
     """Simulate a day of many operators on servers of a measured size.
 
-    Example: roundbook bench spread --operators 1000 --bets-a-day 1e9 --server 1000
+    \b
+    Example: roundbook bench spread --operators 1000 --bets-a-day 1e9
     """
     found = simulated(World(operators, bets_a_day, server, room, lost_s), random.Random(seed))  # noqa: S311
     if as_json:

@@ -24,7 +24,7 @@ from scripts.tables import show
 from scripts.verify import checked
 
 
-@click.command("verify")
+@click.command("verify", short_help="Measure roundbook verify, and rebuild --check.")
 @click.option("--events", "most", default=200_000, show_default=True, type=click.IntRange(1))
 @click.option("--runs", default=3, show_default=True, type=click.IntRange(1), help="Of each way.")
 @options.bench_folder
@@ -35,6 +35,7 @@ def bench_verify(most: int, runs: int, folder: Path, *, as_json: bool) -> None:
     Rounds of a bet and a result, a seal every 1000 events. Each run is a process of its own; what
     it takes to make the book and to start is not counted. Rates are the best run's.
 
+    \b
     Example: roundbook bench verify --events 1000000
     """
     with TemporaryDirectory(prefix="roundbook-bench-", dir=folder) as made:

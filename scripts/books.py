@@ -46,7 +46,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-@click.command()
+@click.command(short_help="List the books of a configuration, and how each stands.")
 @options.config
 @options.as_json
 def books(config: Path | None, *, as_json: bool) -> None:
@@ -55,6 +55,7 @@ def books(config: Path | None, *, as_json: bool) -> None:
     ready: it is served. not ready: it does not answer in a second, or says that it cannot write. not
     running: nobody listens there. unreadable: its store or its audit file; exit 1.
 
+    \b
     Example: roundbook books --config roundbook.toml --json
     """
     found = listed(options.books(config)[0])

@@ -15,7 +15,7 @@ from scripts.source import MAPPERS, TABLES, Source, open_source, party_of
 from scripts.verify import checked
 
 
-@click.command("copy")
+@click.command("copy", short_help="Copy a book into another store, and verify both.")
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 @click.option("--token", envvar="ROUNDBOOK_AUDITOR_TOKEN", help="The auditor's, over HTTP.")
@@ -27,6 +27,7 @@ def copy(*, source: str, target: str, token: str | None, as_json: bool) -> None:
     The book is verified before, the copy after; they end with the same hash. Stop who writes the book
     before the last run: what is recorded after it began is not in the copy.
 
+    \b
     Example: roundbook copy roundbook.db 'postgresql://host/books?schema=acme'
     """
     _hold(source, checked(source, token=token))

@@ -20,7 +20,9 @@ from scripts.tables import show
 COLUMNS = ("id", "round", "state", "attempts", "age", "code", "last error")
 
 
-@click.group(invoke_without_command=True)
+@click.group(
+    invoke_without_command=True, short_help="List the calls that wallets have not answered validly."
+)
 @options.config
 @options.as_json
 @click.option("--limit", default=1000, show_default=True, type=click.IntRange(1), help="At most.")
@@ -31,6 +33,7 @@ def deliveries(context: click.Context, config: Path | None, limit: int, *, as_js
     waiting: sent again soon. parked: a burst was in vain, it is tried slowly for ever. refused: the
     wallet refused for good, it waits for a person. Exits 0 whatever there is.
 
+    \b
     Example: roundbook deliveries --json
     """
     context.obj = config
@@ -47,13 +50,14 @@ def deliveries(context: click.Context, config: Path | None, limit: int, *, as_js
         click.echo("every call is answered")
 
 
-@deliveries.command()
+@deliveries.command(short_help="Send a delivery again, now.")
 @click.argument("id_", metavar="ID")
 @options.as_json
 @click.pass_obj
 def retry(config: Path | None, id_: str, *, as_json: bool) -> None:
     """Send a delivery again, now: a new burst begins, whoever runs the worker.
 
+    \b
     Example: roundbook deliveries retry acme/refund/585c1306f89c56f5ecfc2f5d
     """
     named: list[Any] = parts(id_)

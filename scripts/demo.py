@@ -44,7 +44,7 @@ USUALLY_OVERDUE = 30
 """One round in so many may become overdue at once without alarm; the evening leaves one in ten open."""
 
 
-@click.command()
+@click.command(short_help="Play an evening between two services, and prove it.")
 @click.option("--rounds", default=300, show_default=True, type=click.IntRange(20, 10_000))
 @click.option("--seed", default=1, show_default=True, help="Another seed, another evening.")
 @click.option(
@@ -64,6 +64,7 @@ def demo(rounds: int, seed: int, folder: Path | None, *, stay: bool | None, as_j
     On the way answers are lost, requests come twice, both services are killed, and a clock jumps
     three months. Exits 1 where anything differs, or is undelivered, in the end.
 
+    \b
     Example: roundbook demo --rounds 1000 --no-stay
     """
     for number in (signal.SIGTERM, signal.SIGHUP):

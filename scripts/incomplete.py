@@ -15,13 +15,14 @@ from scripts.deliveries import age
 COLUMNS = ("operator", "round", "user", "open since", "age", "due")
 
 
-@click.command()
+@click.command(short_help="List rounds without an outcome, and their due dates.")
 @options.config
 @options.as_json
 @click.option("--limit", default=1000, show_default=True, type=click.IntRange(1), help="At most.")
 def incomplete(config: Path | None, limit: int, *, as_json: bool) -> None:
     """List rounds with an accepted bet and no outcome, the oldest first, with their due date.
 
+    \b
     Example: roundbook incomplete --json
     """
     _, book = options.provider_book(config)

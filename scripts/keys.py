@@ -16,6 +16,7 @@ def keys() -> None:
 
     The private key is a file that only its owner can read. The public key is what auditors get.
 
+    \b
     Example: roundbook keys new seal.pem
     """
 
@@ -25,6 +26,7 @@ def keys() -> None:
 def new(*, file: Path) -> None:
     """Make a private key in a new FILE and print its public key.
 
+    \b
     Example: roundbook keys new seal.pem
     """
     _write_new(file, "FILE")
@@ -36,12 +38,13 @@ def new(*, file: Path) -> None:
 def show(*, file: Path) -> None:
     """Print the public key of the private key in FILE.
 
+    \b
     Example: roundbook keys show seal.pem
     """
     click.echo(read_key(file, "FILE").key)
 
 
-@keys.command()
+@keys.command(short_help="Seal with the old key, which hands over to the new one.")
 @click.argument("store")
 @click.option("--key", "old_file", required=True, type=key_file, help="The key up to now.")
 @click.option("--to", "new_file", required=True, type=key_file, help="The next; made if absent.")
@@ -52,6 +55,7 @@ def rotate(*, store: str, old_file: Path, new_file: Path, file: Path | None) -> 
     Whoever trusts the old key can trust the new one from there on. A service that is running seals no
     more until it is started with the new one: what the old key signs from then on counts as forged.
 
+    \b
     Example: roundbook keys rotate roundbook.db --key seal.pem --to seal-2.pem
     """
     old = read_key(old_file, "--key")

@@ -76,7 +76,7 @@ class Unproved(Exception):
 # prove
 
 
-@click.command()
+@click.command(short_help="Write a small file that shows one transaction.")
 @click.argument("reference")
 @click.option("--from", "where", required=True, metavar="STORE|URL", help="The book.")
 @click.option("--provider", metavar="ID", help="Whose reference; in a provider's book an operator.")
@@ -102,7 +102,8 @@ def prove(
     result, a deposit. STORE is a path or sqlite:///PATH; a URL is a service's, http(s)://HOST, and
     http(s)://HOST/api/provider for the provider's book. Check it with: roundbook check-proof
 
-    Example: roundbook prove 585c1306f89c56f5ecfc2f5c --from roundbook.db --out bet.proof.json
+    \b
+    Example: roundbook prove 585c1306f89c56f5ecfc2f5d --from roundbook.db
     """
     with open_source(where, token=token) as source:
         try:
@@ -272,7 +273,7 @@ def _proven(hit: _Hit, way: list[Step], size: int) -> Proven:
 # check
 
 
-@click.command()
+@click.command(short_help="Check a proof file with nothing but the public key.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--key", required=True, metavar="PUB", help="The public key you trust, in hex.")
 @options.as_json
@@ -282,7 +283,8 @@ def check_proof(*, file: Path, key: str, as_json: bool) -> None:
     The key may be an older one than the seal's: hand-overs are followed. Exits 1 where anything is
     wrong. It proves what is in the file, not that the book holds nothing else of it.
 
-    Example: roundbook check-proof bet.proof.json --key "$(cat auditor/seal.pub)"
+    \b
+    Example: roundbook check-proof proof.json --key "$(cat seal.pub)"
     """
     try:
         proof = _read(file)

@@ -36,6 +36,7 @@ def rebuild(
 ) -> None:
     """Derive a book's tables again from its events.
 
+    \b
     Example: roundbook rebuild --check --store sqlite:///roundbook.db
     """
     mapper, opened = _opened(config, store, party)

@@ -22,7 +22,7 @@ seals_file = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Seal the head of a book with a key.")
 @click.argument("store")
 @click.option("--key", required=True, type=key_file, help="The private key: see roundbook keys.")
 @seals_file
@@ -33,7 +33,8 @@ def seal(*, store: str, key: Path, file: Path | None, as_json: bool) -> None:
     STORE is a path or sqlite:///PATH; it may be in use. Exits 1 where the book is not the one that was
     sealed before.
 
-    Example: roundbook seal roundbook.db --key seal.pem --file roundbook.seals.jsonl
+    \b
+    Example: roundbook seal roundbook.db --key seal.pem --file seals.jsonl
     """
     signed_by = read_key(key, "--key")
     with sealing(store, file) as book:

@@ -74,6 +74,7 @@ def serve(
     Of a configuration with several books each is served by a process of its own, on its own port,
     which is begun again where it dies; --book serves one of them alone.
 
+    \b
     Example: roundbook serve --config roundbook.toml --port 8080
     """
     if postgres:

@@ -12,7 +12,7 @@ from ledger.provider.retention import Sweeper, Swept
 from scripts import incomplete, options
 
 
-@click.command()
+@click.command(short_help="Refund bets without an outcome after the retention days.")
 @options.config
 @options.as_json
 @click.option("--dry-run", is_flag=True, help="List what is due; change nothing.")
@@ -23,6 +23,7 @@ def sweep(config: Path | None, *, as_json: bool, dry_run: bool, confirm: bool) -
     The worker does this by itself. It stops, for you to look, where the clock moved or far more is
     overdue than is usual: see `roundbook sweep --dry-run`, then `--confirm`. Exits 1 while stopped.
 
+    \b
     Example: roundbook sweep --dry-run
     """
     settings, book = options.provider_book(config)

@@ -73,12 +73,13 @@ def verify(
     resume: Path | None,
     as_json: bool,
 ) -> None:
-    """Check a whole book: chain, versions, rules of money and rounds, tables, seals.
+    """Check a whole book: chain, versions, rules, tables, seals.
 
     Prints one line and exits 0 where all holds; otherwise what is wrong first, and exits 1. Without
     --key a seal counts whose key nobody vouches for. What --resume says was verified is not read again.
 
-    Example: roundbook verify roundbook.db --key 8bb02f… --seals kept.jsonl
+    \b
+    Example: roundbook verify roundbook.db --key 8bb02f... --seals kept.jsonl
     """
     trusted = [options.public_key(key) for key in keys]
     lines = kept.read_bytes().splitlines() if kept else []

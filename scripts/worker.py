@@ -11,13 +11,14 @@ from api import worker as new_worker
 from scripts import options
 
 
-@click.command()
+@click.command(short_help="Deliver what wallets are owed, and refund what is overdue.")
 @options.config
 def worker(config: Path | None) -> None:
     """Deliver what the operators' wallets are owed, and refund what is overdue, until stopped.
 
     Several may run, on one book; `serve` has one inside unless provider_book.worker is false.
 
+    \b
     Example: roundbook worker --config roundbook.toml
     """
     settings, book = options.provider_book(config)
