@@ -36,9 +36,10 @@ class Rule(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """What a page draws."""
+    """What a page draws. `later`: the line behind the step that is looked at, empty where it is the last."""
 
     path: str
+    later: str
     dots: list[Dot]
     rules: list[Rule]
     first: str
@@ -65,14 +66,21 @@ def step_line(steps: Sequence[Step], *, scale: int, upto: int | None = None) -> 
         return Dot(across(s.x), down(s.value), s.label, kind)
 
     dots = [dot(step) for step in steps]
-    path = f"M{dots[0].x} {dots[0].y}" + "".join(f"H{dot.x}V{dot.y}" for dot in dots[1:])
+    known = sum(dot.kind != "later" for dot in dots)
+    path, later = _line(dots[:known]), _line(dots[known - 1 :]) if known < len(dots) else ""
+    end = f"H{WIDTH - RIGHT}"
     values = sorted({low + (high - low) * part // (LINES - 1) for part in range(LINES)})
     said = f"from {to_text(steps[0].value, scale)} to {to_text(steps[-1].value, scale)}"
     return Chart(
-        f"{path}H{WIDTH - RIGHT}",
+        path if later else path + end,
+        later and later + end,
         dots,
         [Rule(down(value), to_text(value, scale)) for value in values],
         steps[0].label,
         steps[-1].label,
         f"{said}, between {to_text(low, scale)} and {to_text(high, scale)}",
     )
+
+
+def _line(dots: Sequence[Dot]) -> str:
+    return f"M{dots[0].x} {dots[0].y}" + "".join(f"H{dot.x}V{dot.y}" for dot in dots[1:])

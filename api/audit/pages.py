@@ -62,7 +62,9 @@ def pages(shelf: Shelf, door: Door | None) -> APIBlueprint:
     )
     blueprint.before_request(lambda: _guarded(door))
     blueprint.after_app_request(_private)
-    blueprint.context_processor(lambda: {"door": door, "parties": list(shelf.files)})
+    blueprint.context_processor(
+        lambda: {"door": door, "parties": list(shelf.files), **_party(shelf)}
+    )
     blueprint.app_template_global("page")(links.page)
     blueprint.app_template_global("shown")(links.shown)
 
@@ -89,6 +91,12 @@ def pages(shelf: Shelf, door: Door | None) -> APIBlueprint:
     blueprint.register_error_handler(HTTPException, _refused)
     blueprint.register_error_handler(Exception, _defect)
     return blueprint
+
+
+def _party(shelf: Shelf) -> dict[str, str]:
+    """Returns whose book the address names, where it is one of ours: of what is wrong there too."""
+    named = request.path.removeprefix("/audit/").partition("/")[0]
+    return {"party": named} if named in shelf.files else {}
 
 
 def _add(blueprint: APIBlueprint, shelf: Shelf, name: str, view: Shower) -> None:
@@ -158,9 +166,7 @@ def _shown(shelf: Shelf, party: str, name: str, view: Shower, form: str) -> Resp
         made = view(look)
         if form:
             return _exported(made, form)
-        return render_template(
-            f"{name}.html", view=made, party=party, address=_address, **made.drawn
-        )
+        return render_template(f"{name}.html", view=made, address=_address, **made.drawn)
 
 
 def _address(form: str = "", **changed: Any) -> str:

@@ -27,7 +27,7 @@ from tests.audit_pages import (
     submitted,
     visit,
 )
-from tests.audit_pages.html import table
+from tests.audit_pages.html import read, table
 from tests.provider import examples
 
 ROUND = {
@@ -264,6 +264,20 @@ def test_what_is_not_there_is_404_in_words(pages: FlaskClient, url: str) -> None
     assert found.one("h1").words == "404"
     assert found.one("p", class_="alarm").words
     assert "/audit" in found.links
+
+
+@pytest.mark.parametrize("party", PARTIES)
+@pytest.mark.parametrize("asked", ["nothing", "event?position=999", "event?position=x"])
+def test_from_what_is_wrong_one_goes_on_in_the_same_book(
+    pages: FlaskClient, party: str, asked: str
+) -> None:
+    answer = pages.get(f"/audit/{party}/{asked}")
+    found = read(answer.text)
+
+    assert answer.status_code in (400, 404)
+    assert found.one("form", class_="search").said("action") == address(party, "search")
+    assert found.one("main").links == [address(party, "home")]
+    assert {address(party, "events"), address(party, "chain")} <= set(found.links)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import hashlib
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -187,6 +188,22 @@ def test_what_was_there_before_the_round_is_never_later(pages: FlaskClient) -> N
     first, *_ = shown(pages, round_of("operator", at=1)).id("chart").all("circle")
 
     assert (first.text, first.said("class_")) == ("before: 100000.00", "dot aside")
+
+
+def drawn(page: Node) -> list[tuple[str, str]]:
+    lines = page.id("chart").all("path")
+    return [(str(node.said("class_")), str(node.said("d"))) for node in lines]
+
+
+def test_the_line_is_lighter_behind_the_version(pages: FlaskClient) -> None:
+    (later, behind), (line, upto) = drawn(shown(pages, round_of("operator", at=2)))
+    ((whole, all_),) = drawn(shown(pages, round_of("operator")))
+
+    assert (later, line, whole) == ("line later", "line", "line")
+    here = re.fullmatch(r"M.*H(\d+)V(\d+)", upto)
+    assert here
+    assert behind.startswith(f"M{here[1]} {here[2]}H")
+    assert upto + behind.removeprefix(f"M{here[1]} {here[2]}") == all_
 
 
 # what is stored, byte for byte

@@ -380,6 +380,26 @@ def test_no_page_scrolls_sideways_on_a_telephone(auditor: Page, url: str) -> Non
     }
 
 
+def test_a_telephone_shows_a_chart_that_can_be_read(auditor: Page, url: str) -> None:
+    auditor.set_viewport_size({"width": 390, "height": 844})
+    auditor.goto(f"{url}{address('operator', 'round', **ROUND)}")
+
+    value = auditor.locator("#chart text.value").first
+    assert value.evaluate("each => 12 * each.getScreenCTM().a") > 10
+
+
+def test_a_caption_stays_where_a_wide_table_scrolls(auditor: Page, url: str) -> None:
+    auditor.set_viewport_size({"width": 390, "height": 844})
+    auditor.goto(f"{url}{address('operator', 'events')}")
+    caption = auditor.locator("#t-events > span")
+    before = caption.bounding_box()
+
+    scrolled = auditor.locator(".scroll").evaluate("each => (each.scrollLeft = 200)")
+
+    assert scrolled == 200
+    assert caption.bounding_box() == before
+
+
 TOO_WIDE = """() => {
   const width = document.documentElement.clientWidth
   if (document.documentElement.scrollWidth <= width) return []
@@ -397,6 +417,10 @@ def too_wide(page: Page, url: str) -> Any:
 
 def test_on_paper_there_is_the_content_and_no_navigation(auditor: Page, url: str) -> None:
     auditor.goto(f"{url}{address('operator', 'round', **ROUND)}")
+    permalink = auditor.locator("#permalink")
+    auditor.locator("#at").press("ArrowLeft")
+    expect(permalink).to_contain_text("at=")
+    expect(permalink).to_be_hidden()
     navigation = auditor.locator(".top nav, .search, .out, .travel, .exports, .skip")
     assert navigation.count() > 5
     auditor.emulate_media(media="print")
@@ -404,6 +428,8 @@ def test_on_paper_there_is_the_content_and_no_navigation(auditor: Page, url: str
         expect(each).to_be_hidden()
     for part in ("h1", "#state", "#chart svg", "#transactions", "#timeline", ".verdict", ".shell"):
         expect(auditor.locator(part)).to_be_visible()
+    expect(permalink).to_be_visible()
+    expect(permalink).to_have_text(auditor.url.removeprefix("http://"))
 
 
 # audit-serve: a laptop, and the files
