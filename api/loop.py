@@ -178,9 +178,8 @@ async def _read(protocol: Any, *, whole: bool) -> bytes:
     async for chunk in protocol:
         if ended:
             raise ProtocolClosed("the body broke off")
-        ended = (
-            not chunk
-        )  # granian's last is empty; so is one before it, for an error or for trailers
+        # granian's last is empty; so is one before it, for an error or for trailers
+        ended = not chunk
         body += chunk
         if len(body) > MOST_BYTES:
             break

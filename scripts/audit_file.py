@@ -62,7 +62,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     sealed: int
 
 
-@click.command("audit-file")
+@click.command("audit-file", short_help="Make or continue a SQLite file with all of a book.")
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--from", "where", required=True, metavar="STORE|URL", help="The book.")
 @click.option("--token", envvar="ROUNDBOOK_AUDITOR_TOKEN", help="The auditor's, over HTTP.")
@@ -86,6 +86,7 @@ def audit_file(
     STORE is a path or sqlite:///PATH; a URL is a service's, http(s)://HOST, and
     http(s)://HOST/api/provider for the provider's book.
 
+    \b
     Example: roundbook audit-file audit.db --from roundbook.db
     """
     trusted_keys = [options.public_key(key) for key in keys]
