@@ -163,7 +163,7 @@ def admin(
         known = providers.get(provider.casefold(), provider)
         found = reading.round(known, round_id, at=query_data.get("at"))
         if found is None:
-            raise NoSuchRound("no such round", field="roundId")
+            raise NoSuchRound("no such round, or not so many versions", field="roundId")
         scale = book.house.scale(found.currency) if found.scale is None else found.scale
         return json_response(_round(found, scale or 0))
 

@@ -21,13 +21,16 @@ def ops(book: Book, provider: ProviderBook | None) -> APIBlueprint:
     @blueprint.get("/readyz")
     @blueprint.doc(summary="The book can be read and written", responses=[503])
     def readyz() -> Response:
-        """Reads the heads from the stores, and asks whether the writers take commands.
+        """Reads the heads from the stores, and asks whether the writers take commands, and can write them.
 
         `copies`: "synchronous" where another machine holds what is answered too.
         """
         if not (book.writes and (provider is None or provider.writes)):
             return json_response({"status": "the writer has stopped"}, 503)
         try:
+            book.check_writing()
+            if provider:
+                provider.check_writing()
             ready = {
                 "status": "ready",
                 "position": book.store.head().position,
@@ -39,6 +42,7 @@ def ops(book: Book, provider: ProviderBook | None) -> APIBlueprint:
             return json_response(ready)
         except PersistenceError as error:
             log_defect(error)
-            return json_response({"status": "the store cannot be read; the log says why"}, 503)
+            said = "the store cannot be read or written; the log says why"
+            return json_response({"status": said}, 503)
 
     return blueprint

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from ledger.batch import Aggregate, Batch, Fold, Known
-from ledger.mapper import Mapper
+from ledger.mapper import Mapper, Unreadable
 from ledger.moments import text, utc_now
 from ledger.projection import kept_of
-from ledger.store import Asked, Presumed, Store
+from ledger.store import Asked, Presumed, Record, Store, StoreUnfit
 
 S = TypeVar("S", bound=Aggregate)
 C = TypeVar("C")
@@ -38,8 +38,26 @@ class Committer(Generic[S, C, R]):
         self._foresee, self._expect, self._decide = foresee, expect, decide
         self._now = now
         self._known: Known[S] | None = None
+        self._check_first()
         self.position = 0
         """Of the book's last event, as of the last batch."""
+
+    def _check_first(self) -> None:
+        """An event that this book could not read again would ruin a book of another party. Raises StoreUnfit."""
+        for first in self._store.records(after=0, limit=1):
+            if self._is_strange(first):
+                detail = f"its first event, {first.topic}, is none that such a book writes"
+                raise StoreUnfit(f"store: {detail}; is it the other party's?")
+
+    def _is_strange(self, first: Record) -> bool:
+        """A damaged one is ours still: whoever verifies the book must be able to read it."""
+        if first.topic not in self._mapper.decoders:
+            return True
+        try:
+            said = self._mapper.decode(first.topic, first.state)
+        except Unreadable:
+            return False
+        return self._mapper.encode(said) != first.state
 
     def __call__(self, batch_of: Sequence[C]) -> Sequence[R | Exception]:
         """Returns the outcome or refusal of each command, durable; raises and records nothing."""

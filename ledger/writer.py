@@ -104,6 +104,7 @@ class Writer(Generic[C, R]):
         self._on_defect = on_defect
         self._latch = latch
         self._closed = False
+        self._proven = False
         self._turn = threading.Lock()
         self._shared = 0
         self._waiting: SimpleQueue[_Call[C, R] | None] = SimpleQueue()
@@ -163,6 +164,16 @@ class Writer(Generic[C, R]):
     def alive(self) -> bool:
         """Whether the writer's thread still runs."""
         return self._thread.is_alive()
+
+    def prove(self, try_write: Callable[[], None]) -> None:
+        """Tries to write, unless the last commit went well. Raises PersistenceError."""
+        if self._proven:
+            return
+        try:
+            try_write()
+        except FlushFailed as failure:
+            _stop(failure)
+        self._proven = True
 
     def close(self) -> None:
         """Stops once everything that waits is answered."""
@@ -230,6 +241,7 @@ class Writer(Generic[C, R]):
         outcomes, first = self._commit(commands), 0
         if len(outcomes) != len(commands):
             raise ValueError(f"{len(outcomes)} outcomes of {len(commands)} commands")
+        self._proven = True
         for call in batch:
             last = first + len(call.commands)
             call.outcomes, first = outcomes[first:last], last
@@ -257,6 +269,7 @@ class Writer(Generic[C, R]):
         return _unknown(failure)
 
     def _give_up(self, batch: list[_Call[C, R]], failure: Exception) -> None:
+        self._proven = False
         for call in batch:
             call.outcomes = [_unknown(failure) for _ in call.commands]
         self._report(failure)

@@ -176,6 +176,8 @@ def round_as_of(db: Database, partner: str, round_id: str, *, at: int | None = N
     ).fetchall()
     if not stored:
         raise NotThere(f"there is no round {round_id} of {partner}")
+    if at and stored[-1][2] < at:
+        raise NotThere(f"the round {round_id} of {partner} ends at version {stored[-1][2]}")
     told = [
         Recorded(stream, v, _decoded(party, position, topic, state))
         for position, stream, v, topic, state in stored

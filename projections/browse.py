@@ -251,10 +251,16 @@ def deliveries(db: Database, operator: str, round_id: str) -> Report:
     return Report("Deliveries", columns.split(), list(found))
 
 
-def rounds_of(db: Database, user: str, *, currency: str | None = None, limit: int) -> Report:
-    """Returns a player's newest rounds, the newest first."""
+def rounds_of(
+    db: Database, user: str, *, currency: str | None = None, upto: int | None = None, limit: int
+) -> Report:
+    """Returns a player's newest rounds as they are now, the newest first; `upto`: opened by that position."""
     condition = "user = :named and (:currency is null or currency = :currency)"
-    return _rounds(db, condition, {"named": user, "currency": currency, "limit": limit})
+    bound = {"named": user, "currency": currency, "limit": limit}
+    if upto is None:
+        return _rounds(db, condition, bound)
+    found = _rounds(db, f"{condition} and opened_position <= :upto", {**bound, "upto": upto})
+    return msgspec.structs.replace(found, title="Rounds opened by then, as they are now")
 
 
 def _rounds(db: Database, condition: str, bound: dict[str, Any]) -> Report:

@@ -260,7 +260,13 @@ def wallet(look: Look) -> View:
         {"wallet": {**said, "cash": to_text(found.cash, found.scale)}},
         {
             "statement": browse.statement(look.db, user, currency, at=at, limit=look.limit),
-            "rounds": browse.rounds_of(look.db, user, currency=currency, limit=look.limit),
+            "rounds": browse.rounds_of(
+                look.db,
+                user,
+                currency=currency,
+                upto=None if at == last else at,
+                limit=look.limit,
+            ),
         },
         [
             shell("balance", user, currency, options=[*option, "--from", look.file]),

@@ -66,11 +66,11 @@ class Reading:
         return [Wallet(*row) for row in self.store.rows("wallets", (user,))]
 
     def round(self, provider: str, round_id: str, *, at: int | None = None) -> Round | None:
-        """Returns a round as it is now, or as of its `at`-th event; None where it has none."""
+        """Returns a round as it is now, or as of its `at`-th event; None where it has none, or not so many."""
         state = Round()
         for topic, body in self.store.stream(name("round", provider, round_id), upto=at):
             state = round.evolve(state, MAPPER.decode(topic, body))
-        return state if state.version else None
+        return state if state.version >= (at or 1) else None
 
 
 class Book(Reading):
@@ -141,6 +141,10 @@ class Book(Reading):
     def writes(self) -> bool:
         """Whether commands are being taken."""
         return self._writer.alive
+
+    def check_writing(self) -> None:
+        """Raises PersistenceError where what is decided next could not be written."""
+        self._writer.prove(self.store.try_write)
 
     def close(self) -> None:
         """Answers what waits, then closes the store."""

@@ -139,6 +139,10 @@ class Book:
         """Whether commands are being taken."""
         return self._writer.alive
 
+    def check_writing(self) -> None:
+        """Raises PersistenceError where what is decided next could not be written."""
+        self._writer.prove(self.store.try_write)
+
     def close(self) -> None:
         """Answers what waits, then closes the store."""
         self._writer.close()

@@ -103,6 +103,9 @@ class Store(ApplicationRecorder):
         """Returns the bytes it takes on a disk."""
         return 0
 
+    def try_write(self) -> None:
+        """Writes what changes nothing. Raises PersistenceError where nothing can be written."""
+
     def altered(self) -> str:
         """Returns what of its tables, indexes and triggers is not as it makes them; empty as a rule."""
         return ""

@@ -5,7 +5,7 @@ Several processes may share the file: the write lock is taken before anything is
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -104,6 +104,7 @@ class SQLiteStore(SqlStore):
                 self._connection = self._connect()
                 self._check_mark()
                 return
+            self._check_before(create=create)
             self._connection = self._connect(
                 f"pragma journal_size_limit = {WAL_LIMIT_BYTES}",
                 f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}",
@@ -145,15 +146,26 @@ class SQLiteStore(SqlStore):
         if self._connection.pragma("application_id") != BOOK_MARK:
             raise StoreUnfit(f"store: {self._path} is no Roundbook book")
 
+    def _check_before(self, *, create: bool) -> None:
+        """What is not ours must be as it was when we say so."""
+        if os.path.exists(self._path):
+            with closing(apsw.Connection(f"file:{quote(self._path)}?mode=ro", _READS)) as there:
+                there.set_busy_timeout(LOCK_WAIT_MS)
+                self._is_ours(there, create=create)
+
+    def _is_ours(self, connection: apsw.Connection, *, create: bool) -> bool:
+        """Returns False for an empty file that may become ours. Raises StoreUnfit."""
+        if connection.pragma("application_id") == BOOK_MARK:
+            return True
+        if connection.execute("select count(*) from sqlite_master").get:
+            raise StoreUnfit(f"store: {self._path} is a SQLite file, but no Roundbook book")
+        if not create:
+            raise StoreUnfit(f"store: {self._path} is empty, and no Roundbook book")
+        return False
+
     def _create(self, *, create: bool) -> None:
         self._connection.execute("begin immediate")
-        mark = self._connection.pragma("application_id")
-        tables = self._connection.execute("select count(*) from sqlite_master").get
-        if tables and mark != BOOK_MARK:
-            raise StoreUnfit(f"store: {self._path} is a SQLite file, but no Roundbook book")
-        if mark != BOOK_MARK:
-            if not create:
-                raise StoreUnfit(f"store: {self._path} is empty, and no Roundbook book")
+        if not self._is_ours(self._connection, create=create):
             self._connection.execute(f"pragma application_id = {BOOK_MARK}")
         for statement in self._schema():
             self._connection.execute(statement)
@@ -229,6 +241,11 @@ class SQLiteStore(SqlStore):
 
     def _translated(self) -> "_Translated":
         return _TRANSLATED
+
+    def try_write(self) -> None:
+        with self.transaction(), _TRANSLATED:
+            same = self._connection.pragma("user_version")
+            self._connection.execute(f"pragma user_version = {same}")
 
     def size(self) -> int:
         parts = (Path(self._path), Path(f"{self._path}-wal"))

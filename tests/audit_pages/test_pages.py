@@ -543,6 +543,22 @@ def test_a_wallet_is_asked_for_by_a_position_or_a_time_in_its_form(pages: FlaskC
     assert "as of position" in by_time.one("p", class_="cash").words
 
 
+def test_a_wallet_in_the_past_shows_no_round_of_its_future(pages: FlaskClient) -> None:
+    now, then = (address("operator", "wallet", **WALLET, **at) for at in ({}, {"at": 6}))
+    rows, known = (
+        plain(pages.get(form_of(url, "json", table="rounds")))["rows"] for url in (now, then)
+    )
+    assert 0 < len(known) < len(rows)
+    assert all(row in rows for row in known)
+    assert "opened by then" in shown(pages, then).text
+
+
+def test_a_round_is_asked_for_no_version_it_has_not_come_to(pages: FlaskClient) -> None:
+    for party in PARTIES:
+        url = address(party, "round", **ROUND[party], at=99)
+        assert pages.get(url).status_code == 404
+
+
 def test_the_form_of_a_wallet_in_the_past_takes_a_time_too(pages: FlaskClient) -> None:
     url = address("operator", "wallet", **WALLET, at=6)
     form = shown(pages, url).one("form", class_="travel")

@@ -81,9 +81,11 @@ def test_a_full_disk_is_998_records_nothing_and_is_over_when_there_is_space(tmp_
         assert {bets.send(number) for _ in range(5)} == {998}
         assert server.get("/api/head").json == head
         assert server.get("/livez").status == 200
+        assert server.get("/readyz").status == 503
         assert len(server.events()) == head["position"]
 
         (small_disk / "ballast").unlink()
+        assert server.get("/readyz").status == 200
         assert bets.send(number) == 0
         assert server.stop() == 0
         assert b"Traceback" not in server.err.read_bytes()

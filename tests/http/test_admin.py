@@ -207,6 +207,13 @@ def test_a_round_is_found_under_its_provider_in_any_letter_case_and_by_its_exact
     problem(busy.office("GET", "/api/rounds/Kyren/5103188801"), 404, "no-such-round", code=17)
 
 
+@pytest.mark.parametrize("at", [5, 77])
+def test_a_version_that_a_round_has_not_come_to_is_not_found(busy, at):
+    answer = busy.office("GET", f"/api/rounds/LuckyMonaco/5103188801?at={at}")
+
+    problem(answer, 404, "no-such-round", code=17)
+
+
 @pytest.mark.parametrize("at", ["0", "-1", "x", "1.5", "", "1e1"])
 def test_a_version_that_is_none_is_refused(busy, at):
     answer = busy.office("GET", f"/api/rounds/LuckyMonaco/5103188801?at={at}")

@@ -2,6 +2,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,12 +13,14 @@ import pytest
 from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
 
 from ledger.operator.book import Book
+from ledger.provider.book import Book as ProvidersBook
 from ledger.store import SEALS, Record, Store, StoreUnfit, open_store
 from ledger.store.chain import GENESIS, Head, link
 from ledger.store.sqlite import SQLiteStore
 from projections import IN_TRANSACTION
 from tests import auditor, controls
 from tests.postgres import Cluster
+from tests.provider import examples
 from tests.questions import EVERYTHING
 from tests.stores.library import persistence
 
@@ -560,6 +563,38 @@ def test_a_file_that_is_no_database_is_unfit(path: Path, content: bytes) -> None
     path.write_bytes(content)
     with pytest.raises(StoreUnfit, match=r"book\.db"):
         open_store(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_a_file_that_is_somebody_elses_is_refused_and_not_changed_by_a_byte(
+    path: Path, journal: str, *, create: bool
+) -> None:
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.pragma("journal_mode", journal)
+        connection.execute("create table theirs (a)")
+    before = path.read_bytes()
+    with pytest.raises(StoreUnfit, match="no Roundbook book"):
+        open_store(f"sqlite:///{path}", create=create)
+    assert path.read_bytes() == before
+
+
+def test_an_empty_file_is_no_book_where_none_is_to_be_made(path: Path) -> None:
+    path.touch()
+    with pytest.raises(StoreUnfit, match="is empty"):
+        open_store(f"sqlite:///{path}", create=False)
+    assert path.read_bytes() == b""
+
+
+def test_a_book_is_not_taken_for_one_of_the_other_party(store_url: str) -> None:
+    with closing(examples.new_book(store_url, now=examples.Clock())) as book:
+        book.submit(examples.place_bet())
+        with pytest.raises(StoreUnfit, match="is it the other party's"):
+            Book(book.store)
+    with closing(controls.new_book("memory://")) as ours:
+        controls.fund(ours)
+        with pytest.raises(StoreUnfit, match="is it the other party's"):
+            ProvidersBook(ours.store, examples.HOUSE)
 
 
 def test_a_folder_that_is_not_there_is_unfit(path: Path) -> None:

@@ -294,6 +294,26 @@ CANCELLED, ENDED = said("RoundCancelled"), said("RoundEnded", transaction_id="e"
             "invariant",
             "without an open bet",
         ),
+        (
+            [REVERSED, moved("BetPlaced", 10000, 9900, reference="n", wallet_version=5)],
+            "invariant",
+            "whose every bet is reversed",
+        ),
+        (
+            [said("BetRefused", reference="n", amount=10**19, cash=9000)],
+            "invariant",
+            "refuses a stake of",
+        ),
+        (
+            [said("RoundEnded", transaction_id="e", recorded_at="banana")],
+            "unreadable",
+            "is no time",
+        ),
+        (
+            [said("RoundEnded", transaction_id="e", recorded_at="2026-13-01T00:00:00.000000Z")],
+            "unreadable",
+            "month must be",
+        ),
         ([CANCELLED], "invariant", "with an open bet"),
         ([REVERSED, CANCELLED, CANCELLED], "invariant", "is cancelled"),
         (
@@ -345,6 +365,12 @@ def test_a_forged_event_breaks_a_rule(
         ("round/x/y", moved("BetPlaced", 9000, 8999, wallet_version=4), "version 1 of round/x/y"),
         ("round/x/y", said("RoundOpened", game="g"), "another round"),
         ("wallet/9/USD", moved("DepositMade", 0, 1, user="9", wallet_version=1), "is not open"),
+        (
+            "wallet/9/USD",
+            moved("DepositMade", 0, 1, user="9", scale=-1, wallet_version=1),
+            "is not open",
+        ),
+        ("wallet/9/USD", said("WalletFrozen", user="9", scale=2, wallet_version=1), "is not open"),
         ("wallet/123456/USD", said("WalletUnfrozen", scale=2, wallet_version=4), "is not frozen"),
         ("wallet/123456/USD", said("WalletOpened", scale=2, wallet_version=4), "that is open"),
         ("wallet/9/USD", said("WalletOpened", user="9", scale=99, wallet_version=1), "99 decimals"),
@@ -473,6 +499,8 @@ def test_a_forged_event_breaks_a_providers_rule(
         (told("RefundRequested", amount=STAKE + 1, by="game"), f"it was {STAKE}"),
         (told("RoundCancelled"), "not every bet"),
         (told("BetRequested", amount=1, session="s"), "again"),
+        (told("BetRequested", reference="n", amount=-1, session="s"), "an amount there is not"),
+        (told("BetRequested", reference="n", amount=10**19, session="s"), "an amount there is not"),
     ],
 )
 def test_money_goes_back_once_and_in_full(accepted: list[Row], forged: Forged, why: str) -> None:
@@ -990,3 +1018,13 @@ def test_who_reads_for_us_must_give_what_he_says_is_the_head(head: Head, kind: s
         finding = Verification(said, OPERATOR, Seals(lambda: (), (), ())).run().finding
         assert finding
         assert finding.kind == kind
+
+
+def test_nothing_is_settled_that_was_never_sent() -> None:
+    with closing(examples.new_book("memory://", now=examples.Clock())) as book:
+        book.submit(examples.place_bet())
+        rows = rows_of(book.store)
+    for forged in (told("BetAccepted", amount=STAKE), told("BetDeclined", code=15)):
+        finding = finding_of(with_more(rows, [forged], ROUND_STREAM), PROVIDER)
+        assert finding
+        assert "which was never sent" in finding.detail
