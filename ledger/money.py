@@ -13,6 +13,9 @@ from ledger.refusals import AmountInvalid
 MOST_MINOR_UNITS = 10**18
 """No amount and no wallet may hold more; it leaves room in the store's 63-bit integers."""
 
+MOST_SUM = 2**63 - 1
+"""No sum may be more: it is what the store's integers hold."""
+
 MOST_SCALE = 12
 
 _TEXT = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,18}))?")

@@ -63,6 +63,7 @@ HASHED = 32
     type=click.Path(dir_okay=False, path_type=Path),
     help="Go on from what this file says was verified before; it is kept up to date.",
 )
+@click.option("--pages", is_flag=True, help="Check every page and index of a SQLite file too.")
 @options.as_json
 def verify(
     *,
@@ -71,6 +72,7 @@ def verify(
     keys: tuple[str, ...],
     kept: Path | None,
     resume: Path | None,
+    pages: bool,
     as_json: bool,
 ) -> None:
     """Check a whole book: chain, versions, rules, tables, seals.
@@ -83,7 +85,7 @@ def verify(
     """
     trusted = [options.public_key(key) for key in keys]
     lines = kept.read_bytes().splitlines() if kept else []
-    verdict = checked(where, token=token, keys=trusted, kept=lines, resume=resume)
+    verdict = checked(where, token=token, keys=trusted, kept=lines, resume=resume, pages=pages)
     _print(verdict, as_json=as_json)
     sys.exit(0 if verdict.holds else 1)
 
@@ -95,6 +97,7 @@ def checked(
     keys: Sequence[str] = (),
     kept: Sequence[bytes] = (),
     resume: Path | None = None,
+    pages: bool = False,
 ) -> Verdict:
     """Returns what was found in the book that a path or a URL names. Raises StoreUnfit."""
     with ExitStack() as stack:
@@ -104,14 +107,16 @@ def checked(
         except (msgspec.MsgspecError, PersistenceError, TypeError, UnicodeError) as error:
             return _unread(error, position=1)
         try:
-            return _verified(source, party, Seals(lines_of(source), kept, keys), resume)
+            book = readable(source, party, pages=pages)
+            return _verified(source, party, book, Seals(lines_of(source), kept, keys), resume)
         except PersistenceError as error:
             return _unread(error, position=None)
 
 
-def _verified(source: Source, party: Party, seals: Seals, resume: Path | None) -> Verdict:
+def _verified(
+    source: Source, party: Party, book: Readable, seals: Seals, resume: Path | None
+) -> Verdict:
     progress = _resumed(resume, party, seals) if resume else None
-    book = readable(source, party)
     with _telling(source, progress, resume, party) as tell:
         try:
             run = Verification(
@@ -135,8 +140,8 @@ SIDES: dict[Party, Side] = {
 """How a party's events are read, and its rules: the same wherever it is read, so that one may go on from another."""
 
 
-def readable(source: Source, party: Party) -> Readable:
-    """Returns a book as a verification reads it; over HTTP as far as it goes now."""
+def readable(source: Source, party: Party, *, pages: bool = False) -> Readable:
+    """Returns a book as a verification reads it, and `pages` of its file; over HTTP as far as it goes now."""
     if source.store is None:
         head = source.head()
         return Readable(partial(_records, source, head.position), head=head)
@@ -145,7 +150,7 @@ def readable(source: Source, party: Party) -> Readable:
         lambda after: store.scan(EVENTS, after=after),
         store.scan,
         lambda: differences(store, MAPPERS[party]),
-        altered=store.altered,
+        altered=lambda: store.altered() or (store.damaged() if pages else ""),
     )
 
 

@@ -103,6 +103,10 @@ class Store(ApplicationRecorder):
         """Returns the bytes it takes on a disk."""
         return 0
 
+    def damaged(self) -> str:
+        """Returns the first page or index that is not whole, where that can be looked at; empty as a rule."""
+        return ""
+
     def try_write(self) -> None:
         """Writes what changes nothing. Raises PersistenceError where nothing can be written."""
 

@@ -191,6 +191,11 @@ class SQLiteStore(SqlStore):
                     return f"the {kind} {name} is none of a book's"
         return ""
 
+    def damaged(self) -> str:
+        with _TRANSLATED:
+            said = str(self._connection.execute("pragma integrity_check(1)").get)
+        return "" if said == "ok" else said
+
     def _is_of_ours(self, index: str, made: Iterable[tuple[str, str]]) -> bool:
         """Returns whether rows of a table of ours are looked up by an index."""
         of = "select count(*) from pragma_index_list(?) where name = ?"

@@ -201,6 +201,22 @@ def test_the_largest_bet_there_can_be_is_placed_won_and_cancelled(book: Book) ->
     assert cash(book) == FULL
 
 
+def test_a_rounds_sums_stay_what_a_book_can_hold(book: Book) -> None:
+    largest = read_number(FULL)
+    book.submit(replace(controls.deposit(), amount=read_number(TO_FULL)))
+    for number in range(9):
+        bet = controls.place_bet(reference=f"bet {number}")
+        assert code(book, replace(bet, amount=largest)) == 0
+        won = controls.result(reference=f"won {number}")
+        assert code(book, replace(won, amount=largest)) == 0
+    with nothing_recorded(book):
+        assert code(book, replace(controls.place_bet(reference="more"), amount=largest)) == 59
+    book.submit(controls.place_bet(reference="a little", amount="1.00"))
+    book.submit(replace(controls.withdraw(), amount=read_number("9999999999999999.00")))
+    with nothing_recorded(book):
+        assert code(book, replace(controls.result(reference="more"), amount=largest)) == 59
+
+
 def test_an_amount_above_the_limit_is_59(book: Book) -> None:
     too_large = read_number("10000000000000000.01")
     with nothing_recorded(book):

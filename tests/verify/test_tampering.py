@@ -676,6 +676,20 @@ def test_what_somebody_else_keeps_beside_the_book_is_no_finding(path: Path) -> N
     open_store(f"sqlite:///{path}", IN_TRANSACTION).close()
 
 
+def test_an_index_whose_page_is_damaged_is_found_where_pages_are_asked_for(path: Path) -> None:
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("pragma wal_checkpoint(truncate)")
+        index = "select rootpage from sqlite_schema where name = 'sqlite_autoindex_stored_events_1'"
+        page, size = connection.execute(index).get, connection.pragma("page_size")
+    with path.open("r+b") as file:
+        file.seek(page * size - 200)
+        file.write(b"\0" * 200)
+    assert verdict(path).holds
+    ran = books.run(path, "--pages")
+    assert ran.exit_code == 1
+    assert ran.output.startswith("schema: ")
+
+
 # seals
 
 
