@@ -25,7 +25,7 @@ BOOK_MARK = int.from_bytes(b"RBK1")
 """The file's application id: what tells a book from any other SQLite file."""
 
 LOCK_WAIT_MS = 5000
-STATEMENTS = 512
+STATEMENTS = 192
 """Room for prepared ones: with less, one pushes another out; with more, it takes longer to find one."""
 
 CHECKPOINT_PAGES = 4000
