@@ -84,7 +84,7 @@ def verify(
     Example: roundbook verify roundbook.db --key 8bb02f... --seals kept.jsonl
     """
     trusted = [options.public_key(key) for key in keys]
-    lines = kept.read_bytes().splitlines() if kept else []
+    lines = [line for line in kept.read_bytes().splitlines() if line.strip()] if kept else []
     verdict = checked(where, token=token, keys=trusted, kept=lines, resume=resume, pages=pages)
     _print(verdict, as_json=as_json)
     sys.exit(0 if verdict.holds else 1)
@@ -312,6 +312,8 @@ def _right(verdict: Verdict) -> str:
     said = [f"{counted}: all hold", f"head {verdict.head}"]
     if verdict.seals and not verdict.keys_checked:
         said.append("keys not checked")
+    if verdict.keys_checked and not verdict.seals:
+        said.append("no seal is by the key")
     if not verdict.tables_checked:
         said.append("tables not at hand")
     if verdict.before:

@@ -845,6 +845,25 @@ def test_a_seals_file_is_checked_too(path: Path, tmp_path: Path) -> None:
     assert "line 3 of the seals that were kept cannot be read" in ran.output
 
 
+def test_an_empty_line_among_the_seals_that_were_kept_is_no_seal(
+    path: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept.jsonl"
+    with closing(controls.new_book(f"sqlite:///{path}")) as book:
+        kept.write_bytes(b"\n" + b"\n\n".join(book.store.seals()) + b"\n\n")
+    assert run(path, "--seals", kept).exit_code == 0
+
+
+def test_a_key_that_no_seal_could_be_checked_with_is_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "book.db"
+    with closing(controls.new_book(f"sqlite:///{path}")) as book:
+        controls.fund(book)
+    said = run(path, "--key", SIGNER.key).output
+    assert said.startswith("2 events, 0 seals: all hold")
+    assert "no seal is by the key" in said
+    assert "no seal" not in run(path).output
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
