@@ -44,9 +44,7 @@ def _object(said: dict[str, Any], texts: list[str]) -> dict[str, Any]:
 
 def _hidden(value: Any, texts: list[str]) -> Any:
     if type(value) is str:
-        text = value
-        for each in texts:
-            text = text.replace(each, "***")
+        text = reader.masked(value, texts)
         return value if text == value else Hidden(text)
     if isinstance(value, dict):
         return _object(value, texts)

@@ -257,8 +257,11 @@ class Service:
 
     def _threads(self, scope: Scope) -> ThreadPoolExecutor | None:
         """Returns who answers a request that may take its time; None where the loop itself does."""
-        path = "/" + scope.path.lstrip("/")  # as Flask finds it, which takes `get` and HEAD for GET
-        if scope.method not in WRITES:
+        asks = scope.method not in WRITES  # Flask takes `get` and HEAD for GET
+        if not (asks or self._remote):
+            return None
+        path = "/" + scope.path.lstrip("/")  # as Flask finds it
+        if asks:
             for prefix, threads in self._aside:
                 if path.startswith(prefix):
                     return threads

@@ -6,6 +6,7 @@ values under one key, text that is not UTF-8, lone surrogates, and nesting nobod
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -73,6 +74,13 @@ def _read(body: bytes) -> dict[str, Any]:
     if "\\u" in text:
         _check_unicode(found)
     return found
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Returns a text that was read, with `***` for each of the secrets in it."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
 
 
 def same(one: Any, other: Any) -> bool:

@@ -8,10 +8,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from ledger.money import MOST_SUM
 from ledger.projection import Row
-
-MOST = 2**63 - 1
-"""What a table's integer can hold: no sum may be more."""
 
 PAGE = 1000
 
@@ -68,7 +66,7 @@ class Total(msgspec.Struct):
 
     def add(self, digests: Sequence[int]) -> None:
         self.rows += len(digests)
-        self.sum = (self.sum + sum(digests)) & MOST
+        self.sum = (self.sum + sum(digests)) & MOST_SUM
 
     def over(self, digests: Iterable[int]) -> "Total":
         """Returns the total, with these."""

@@ -12,12 +12,11 @@ from typing import Any
 
 import msgspec
 
-from ledger.money import MOST_MINOR_UNITS, MOST_SCALE
+from ledger.money import MOST_MINOR_UNITS, MOST_SCALE, MOST_SUM
 from ledger.names import name
 from ledger.operator import events
 from ledger.projection import Row
 from ledger.verify_rules import (
-    MOST,
     Check,
     Digest,
     Missing,
@@ -327,7 +326,7 @@ class OperatorRules:
             raise Violation(f"finds {event.cash_before} in the wallet; it held {before}")
         if event.cash_after != after:
             raise Violation(f"leaves {event.cash_after} in the wallet; it is {after}")
-        if not 0 <= after <= MOST:
+        if not 0 <= after <= MOST_SUM:
             raise Violation(f"leaves {after} in the wallet")
         if not 0 <= event.amount <= MOST_MINOR_UNITS:
             raise Violation(f"moves {event.amount}")

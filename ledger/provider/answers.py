@@ -11,7 +11,7 @@ import msgspec
 
 from ledger.provider.events import Kind, SendOutcome
 from ledger.provider.house import Dialect
-from ledger.reader import NotJson, read
+from ledger.reader import NotJson, masked, read
 from ledger.refusals import Malformed
 
 _CASH = re.compile(r"[0-9]{1,19}(\.[0-9]{1,18})?", re.ASCII)
@@ -61,7 +61,7 @@ def read_answer(
         if dialect == "kyren-v1" or kind != "refund":
             _same(body, "currency", currency)
             _matches(body, "cash", _CASH)
-        named = _without(secrets, _id(body, "transactionId"))
+        named = masked(_id(body, "transactionId"), secrets)
         return Answer(outcome="answered", code=0, transaction_id=named)
     except Malformed as error:  # its field is the wallet's own word, and may be a secret
         return Answer(outcome="invalid", detail=f"the answer {error.detail}")
@@ -111,15 +111,9 @@ def _id(body: dict[str, Any], field: str) -> str:
     return value
 
 
-def _without(secrets: Sequence[str], text: str) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
-
-
 def _detail(body: dict[str, Any], secrets: Sequence[str]) -> str:
     said = body.get("description")
-    text = _without(secrets, said if type(said) is str else "")
+    text = masked(said if type(said) is str else "", secrets)
     return _printable(text)
 
 

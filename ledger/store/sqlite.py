@@ -191,16 +191,16 @@ class SQLiteStore(SqlStore):
                     return f"the {kind} {name} is none of a book's"
         return ""
 
-    def damaged(self) -> str:
-        with _TRANSLATED:
-            said = str(self._connection.execute("pragma integrity_check(1)").get)
-        return "" if said == "ok" else said
-
     def _is_of_ours(self, index: str, made: Iterable[tuple[str, str]]) -> bool:
         """Returns whether rows of a table of ours are looked up by an index."""
         of = "select count(*) from pragma_index_list(?) where name = ?"
         tables = [name for kind, name in made if kind == "table"]
         return any(bool(self._connection.execute(of, (table, index)).get) for table in tables)
+
+    def damaged(self) -> str:
+        with _TRANSLATED:
+            said = str(self._connection.execute("pragma integrity_check(1)").get)
+        return "" if said == "ok" else said
 
     def _new_reader(self) -> apsw.Connection:
         return self._connect("pragma query_only = on")
