@@ -142,9 +142,8 @@ class Writer(Generic[C, R]):
     def _settled_by_its_caller(self, call: _Call[C, R]) -> bool:
         if self._latch or self._shared or self._turn.locked():
             return False
-        with (
-            self._turn
-        ):  # and not `acquire`: an interrupt right behind that would leave it taken for ever
+        # not `acquire` in the question above: an interrupt right behind it would leave the turn taken for ever
+        with self._turn:
             self._settle([call])
         return True
 
