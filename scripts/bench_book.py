@@ -7,7 +7,7 @@ With a PostgreSQL server's URL behind it, the book alone, there.
 import json
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -42,6 +42,10 @@ MOST_ROWS = 100_000
 
 Row = tuple[Any, ...]
 Rows = Sequence[Sequence[Any]]
+Batch = Sequence[tuple[str, Rows]]
+"""What one transaction ran, in its order: each statement with its rows of parameters."""
+
+_TRIGGERS = "select name from sqlite_master where type = 'trigger'"
 
 
 @contextmanager
@@ -75,7 +79,7 @@ def submitted(url: str, *, threads: int, seconds: float) -> float:
 
 
 class Recorded(SQLiteStore):
-    """Keeps every statement it runs for many rows, by transaction."""
+    """Keeps what it asks and writes for the book, by transaction."""
 
     def __init__(self, file: Path) -> None:
         self.batches: list[list[tuple[str, Rows]]] = []
@@ -85,36 +89,54 @@ class Recorded(SQLiteStore):
         self.batches.append([])
         super()._begin(ahead, presumed=presumed)
 
+    def _execute(self, connection: Any, statement: str, parameters: Sequence[Any] = ()) -> Any:
+        if connection is self._writer:
+            self.batches[-1].append((statement, [parameters]))
+        return super()._execute(connection, statement, parameters)
+
     def execute_many(self, statement: str, rows: Rows) -> int:
         self.batches[-1].append((statement, rows))
         return super().execute_many(statement, rows)
 
 
-def listed(folder: Path, size: int, seconds: float) -> tuple[float, float]:
-    """Returns bets a second in lists of `size`, and the same rows in the same transactions without the book."""
+def listed(folder: Path, size: int, seconds: float) -> dict[str, float]:
+    """Returns bets a second in lists of `size`, and those of the same transactions without the book.
+
+    `store_lists`: all that it asked and wrote; `raw_lists`: the rows alone, no trigger.
+    """
     bets_ = [command(bet) for bet in islice(bets(), int(seconds * MOST_BETS_A_SECOND))]
     lists = [bets_[start : start + size] for start in range(0, len(bets_) - size, size)]
     store = Recorded(folder / f"lists-{size}.db")
     with closing(Book(store)) as book:
         fund(book)
         before = len(store.batches)
-        book_rate = rate(book.submit_many, lists, threads=1, seconds=seconds) * size
-    file = folder / f"raw-lists-{size}.db"
+        rates = {"submit_many": rate(book.submit_many, lists, threads=1, seconds=seconds)}
+    first, taken = store.batches[:before], store.batches[before:]
+    for name, whole in (("store_lists", True), ("raw_lists", False)):
+        with _replayer(folder / f"{name}-{size}.db", whole=whole) as commit:
+            for batch in first:
+                commit(batch)
+            rates[name] = rate(commit, taken, threads=1, seconds=seconds)
+    return {name: each * size for name, each in rates.items()}
+
+
+@contextmanager
+def _replayer(file: Path, *, whole: bool) -> Iterator[Callable[[Batch], None]]:
+    """Yields what repeats a transaction on a new store; where not `whole`, its writes alone, no trigger."""
     SQLiteStore(str(file), IN_TRANSACTION).close()
     with closing(_durable(file)) as connection:
-        for (trigger,) in connection.execute("select name from sqlite_master where type='trigger'"):
-            connection.execute(f"drop trigger {trigger}")
+        if not whole:
+            for (trigger,) in connection.execute(_TRIGGERS).fetchall():
+                connection.execute(f"drop trigger {trigger}")
 
-        def commit(batch: Sequence[tuple[str, Rows]]) -> None:
+        def commit(batch: Batch) -> None:
             connection.execute("begin immediate")
             for statement, rows in batch:
-                connection.executemany(statement, rows)
+                if whole or not statement.startswith("select"):
+                    connection.executemany(statement, rows).fetchall()
             connection.execute("commit")
 
-        for batch in store.batches[:before]:
-            commit(batch)
-        taken = store.batches[before:]
-        return book_rate, rate(commit, taken, threads=1, seconds=seconds) * size
+        yield commit
 
 
 def inserted(folder: Path, rows: Sequence[Row], *, at_once: int, seconds: float) -> float:
@@ -177,11 +199,9 @@ def main() -> None:
     rows = stored(folder / f"book-{THREADS[-1]}.db")
     raw = {n: inserted(folder, rows, at_once=n, seconds=seconds) for n in (1, ROWS_A_COMMIT)}
     lists = {n: listed(folder, n, seconds) for n in LISTS}
-    found |= {
-        "submit_many": {n: bets for n, (bets, _) in lists.items()},
-        "raw_lists": {n: raw for n, (_, raw) in lists.items()},
-        "raw_sqlite": raw,
-    }
+    for name in ("submit_many", "store_lists", "raw_lists"):
+        found[name] = {n: rates[name] for n, rates in lists.items()}
+    found["raw_sqlite"] = raw
     print(json.dumps(found))  # noqa: T201  (a process reads it)
 
 

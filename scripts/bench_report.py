@@ -115,6 +115,7 @@ def _in_process(found: Mapping[str, Any]) -> Table:
         ("stock Application.save", "stock_save", "threads", "bets"),
         ("stock, on one core", "stock_save_one_core", "threads", "bets"),
         ("Book.submit_many", "submit_many", "a list", "bets"),
+        ("its store, not deciding", "store_lists", "a list", "bets"),
         ("the same rows, raw", "raw_lists", "a list", "bets"),
         ("raw sqlite3", "raw_sqlite", "rows a commit", "rows"),
     ):
