@@ -30,7 +30,6 @@ from scripts.source import open_source
 _where = click.option(
     "--from", "where", required=True, metavar="AUDIT_FILE|STORE|URL", help="The book."
 )
-_token = click.option("--token", envvar="ROUNDBOOK_AUDITOR_TOKEN", help="The auditor's, over HTTP.")
 
 
 @click.command()
@@ -39,7 +38,7 @@ _token = click.option("--token", envvar="ROUNDBOOK_AUDITOR_TOKEN", help="The aud
 @_where
 @click.option("--as-of", "time", metavar="TIME", help="RFC 3339, or a date: its midnight in UTC.")
 @click.option("--at", "position", type=click.IntRange(0), metavar="POSITION", help="Or a position.")
-@_token
+@options.token
 @options.as_json
 def balance(
     *,
@@ -79,7 +78,7 @@ def balance(
 @click.option(
     "--at", "version", type=click.IntRange(1), metavar="VERSION", help="As of this event of it."
 )
-@_token
+@options.token
 @options.as_json
 def round_(
     *,
@@ -114,7 +113,7 @@ def round_(
 @click.command(short_help="List every event of a user, a round or a reference.")
 @click.argument("named", metavar="USER|ROUND|REFERENCE")
 @_where
-@_token
+@options.token
 @options.as_json
 def history(*, named: str, where: str, token: str | None, as_json: bool) -> None:
     """List every event of a user, a round, a reference or a transaction, in order.
@@ -152,7 +151,7 @@ def history(*, named: str, where: str, token: str | None, as_json: bool) -> None
     metavar="POSITION",
     help="The last one [default: the head].",
 )
-@_token
+@options.token
 @options.as_json
 def replay(*, where: str, first: int, last: int | None, token: str | None, as_json: bool) -> None:
     """Print the events as they are stored, in their order; with --json a line each.

@@ -65,7 +65,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 @click.command("audit-file", short_help="Make or continue a SQLite file with all of a book.")
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--from", "where", required=True, metavar="STORE|URL", help="The book.")
-@click.option("--token", envvar="ROUNDBOOK_AUDITOR_TOKEN", help="The auditor's, over HTTP.")
+@options.token
 @click.option(
     "--key",
     "keys",

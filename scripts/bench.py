@@ -66,7 +66,7 @@ class Plan(NamedTuple):
 @click.option("--connections", default=32, show_default=True, type=click.IntRange(1, 1024))
 @options.bench_folder
 @click.option("--quick", is_flag=True, help="One run of a second and no search for thread counts.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.as_json
 @options.picture
 @click.pass_context
 def bench(

@@ -41,7 +41,7 @@ WAYS = {
 @click.option("--refunds", default=200, show_default=True, type=click.IntRange(1), help="Of each.")
 @click.option("--runs", default=3, show_default=True, type=click.IntRange(1), help="Of each way.")
 @options.bench_folder
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.as_json
 def deliveries(refunds: int, runs: int, folder: Path, *, as_json: bool) -> None:
     """Measure refunds of one operator, alone and while another's wallet hangs.
 

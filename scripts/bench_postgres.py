@@ -33,7 +33,7 @@ Load = Callable[[], dict[str, float]]
 @click.option("--seconds", default=3.0, show_default=True, type=click.FloatRange(0.1))
 @click.option("--connections", default=32, show_default=True, type=click.IntRange(2, 1024))
 @options.bench_folder
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.as_json
 def postgres(runs: int, seconds: float, connections: int, folder: Path, *, as_json: bool) -> None:
     """Measure bets on a PostgreSQL server of its own, and on one that waits for its copy.
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import click
 import msgspec
 
+from scripts import options
 from scripts.tables import show
 
 MINUTES = 24 * 60
@@ -55,7 +56,7 @@ class Found(NamedTuple):
 @click.option("--room", default=0.5, show_default=True, help="The share of it planned with.")
 @click.option("--lost-s", default=20.0, show_default=True, help="Until a copy has taken over.")
 @click.option("--seed", default=1, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.as_json
 def spread(
     operators: int,
     bets_a_day: float,

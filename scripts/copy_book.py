@@ -7,18 +7,18 @@ import msgspec
 from eventsourcing.persistence import PersistenceError
 
 from ledger.copying import CopyDiffers, copy_events, copy_seals
-from ledger.store import Store, StoreUnfit, open_store, told
+from ledger.store import Store, open_store, told
 from ledger.verify import Verdict
 from scripts import options
 from scripts.audit_file import progress
-from scripts.source import MAPPERS, TABLES, Source, open_source, party_of
+from scripts.source import MAPPERS, TABLES, Source, open_source, party_of, url_of
 from scripts.verify import checked
 
 
 @click.command("copy", short_help="Copy a book into another store, and verify both.")
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
-@click.option("--token", envvar="ROUNDBOOK_AUDITOR_TOKEN", help="The auditor's, over HTTP.")
+@options.token
 @options.as_json
 def copy(*, source: str, target: str, token: str | None, as_json: bool) -> None:
     """Copy a book into another store: from SQLite to PostgreSQL and back, or to another server.
@@ -59,9 +59,7 @@ def _hold(where: str, verdict: Verdict) -> Verdict:
 def _copied(book: Source, target: str) -> int:
     """Returns how many events are new in the copy."""
     party, head = party_of(book), book.head()
-    url = target if "://" in target else f"sqlite:///{target}"
-    if url.startswith("memory:"):
-        raise StoreUnfit("store: what is in memory is gone with the command; name a file")
+    url = url_of(target, in_memory="is gone with the command")
     with closing(open_store(url, TABLES[party])) as copy_of:
         begin = copy_of.head().position
         _check_past(book, copy_of)

@@ -8,21 +8,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.event import Event
-from ledger.mapper import Mapper
 from ledger.operator import events as at_operator
-from ledger.operator.book import MAPPER as OPERATOR
-from ledger.projection import Projection, Row
+from ledger.projection import Row
 from ledger.provider import events as at_provider
-from ledger.provider.book import MAPPER as PROVIDER
 from ledger.rebuild import Difference, all_records, differences
 from ledger.store import open_store
-from projections import IN_TRANSACTION as OPERATOR_TABLES
 from projections import rounds as operator_rounds
-from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
 from projections.provider.rounds import RoundRow
 from projections.reconcile import Reconciled
 from scripts.demo_evening import MUST_NOT_HAPPEN, PLAYERS, Evening, Player
 from scripts.demo_side import Side, Stage
+from scripts.source import MAPPERS, TABLES, Party
 
 UNSTAKED = "no stake taken"
 DAYS_AHEAD = 91
@@ -131,13 +127,14 @@ class Books(NamedTuple):
 
 def read_both(stage: Stage) -> Books:
     return Books(
-        _read(stage.operator, OPERATOR_TABLES, OPERATOR),
-        _read(stage.provider, PROVIDER_TABLES, PROVIDER),
+        _read(stage.operator, "operator"),
+        _read(stage.provider, "provider"),
     )
 
 
-def _read(side: Side, projections: Sequence[Projection], mapper: Mapper) -> Book:
-    with closing(open_store(f"sqlite:///{side.book}", projections, create=False)) as store:
+def _read(side: Side, party: Party) -> Book:
+    mapper = MAPPERS[party]
+    with closing(open_store(f"sqlite:///{side.book}", TABLES[party], create=False)) as store:
         events = [mapper.decode(record.topic, record.state) for record in all_records(store)]
         return Book(events, store.rows("rounds"), differences(store, mapper))
 

@@ -65,6 +65,7 @@ picture = click.option(
 
 store = click.option("--store", help="Instead of the configured store: sqlite:///FILE.")
 
+token = click.option("--token", envvar="ROUNDBOOK_AUDITOR_TOKEN", help="The auditor's, over HTTP.")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

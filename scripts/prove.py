@@ -81,7 +81,7 @@ class Unproved(Exception):
 @click.option("--from", "where", required=True, metavar="STORE|URL", help="The book.")
 @click.option("--provider", metavar="ID", help="Whose reference; in a provider's book an operator.")
 @click.option("--kind", type=click.Choice(KINDS), help="What it is the reference of.")
-@click.option("--token", envvar="ROUNDBOOK_AUDITOR_TOKEN", help="The auditor's, over HTTP.")
+@options.token
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),

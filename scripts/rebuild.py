@@ -2,20 +2,17 @@
 
 import sys
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
 
 from api.settings import SettingsWrong
-from ledger.mapper import Mapper
-from ledger.operator.book import MAPPER as OPERATOR
-from ledger.provider.book import MAPPER as PROVIDER
 from ledger.rebuild import Difference, differences
 from ledger.rebuild import rebuild as rebuild_tables
-from ledger.store import Store, open_store
-from projections import IN_TRANSACTION as OPERATOR_TABLES
-from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
+from ledger.store import open_store
 from scripts import options
+from scripts.source import MAPPERS, TABLES, Party
 from scripts.tables import show
 
 
@@ -24,23 +21,23 @@ from scripts.tables import show
 @options.store
 @click.option(
     "--party",
-    type=click.Choice(["operator", "provider"]),
+    type=click.Choice(get_args(Party)),
     default="operator",
     show_default=True,
     help="Whose book it is.",
 )
 @click.option("--check", is_flag=True, help="Change nothing; exit 1 where table and events differ.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.as_json
 def rebuild(
-    config: Path | None, store: str | None, party: str, *, check: bool, as_json: bool
+    config: Path | None, store: str | None, party: Party, *, check: bool, as_json: bool
 ) -> None:
     """Derive a book's tables again from its events.
 
     \b
     Example: roundbook rebuild --check --store sqlite:///roundbook.db
     """
-    mapper, opened = _opened(config, store, party)
-    head = opened.head()
+    opened = open_store(_store(config, store, party), TABLES[party], create=False)
+    mapper, head = MAPPERS[party], opened.head()
     if not check:
         rows = rebuild_tables(opened, mapper)
         _print({"position": head.position, "rows": rows}, as_json=as_json)
@@ -53,14 +50,11 @@ def rebuild(
     sys.exit(1 if found else 0)
 
 
-def _opened(config: Path | None, store: str | None, party: str) -> tuple[Mapper, Store]:
-    settings, _ = options.settings(config)
-    if party == "operator":
-        return OPERATOR, open_store(store or settings.store, OPERATOR_TABLES, create=False)
-    if store is None and settings.provider_book is None:
+def _store(config: Path | None, store: str | None, party: Party) -> str:
+    stores = options.settings(config)[0].books()
+    if store is None and party not in stores:
         raise SettingsWrong("provider_book: there is none in the configuration")
-    where = store or settings.provider_book.store  # type: ignore[union-attr]
-    return PROVIDER, open_store(where, PROVIDER_TABLES, create=False)
+    return store or stores[party]
 
 
 def _print(result: dict[str, object], *, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """`roundbook reconcile`: the operator's book and the provider's, held against one another."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 
 import click
@@ -11,14 +11,13 @@ from rich.progress import Progress
 
 from ledger.event import Event
 from ledger.mapper import Mapper, Unreadable
-from ledger.operator.book import MAPPER as OPERATORS
-from ledger.provider.book import MAPPER as PROVIDERS
 from ledger.rebuild import all_records
 from ledger.store import Record, StoreUnfit, open_store
 from projections.forms import Report, as_csv
 from projections.reconcile import Difference, OperatorUnknown, Reconciled
 from projections.reconcile import reconcile as compare
 from scripts import options, tables
+from scripts.source import MAPPERS, Party, url_of
 
 
 @click.command(short_help="Hold the two books against one another.")
@@ -52,8 +51,8 @@ def reconcile(
     after = options.utc(since, "--since") if since else ""
     with (
         Progress(console=Console(stderr=True), transient=True, disable=not _watched()) as progress,
-        _events(operator_store, OPERATORS, progress, party="operator") as ours,
-        _events(provider_store, PROVIDERS, progress, party="provider") as theirs,
+        _events(operator_store, "operator", progress) as ours,
+        _events(provider_store, "provider", progress) as theirs,
     ):
         try:
             found = compare(operator=ours, provider=theirs, operators=operators, since=after)
@@ -71,24 +70,15 @@ def _watched() -> bool:
 
 
 @contextmanager
-def _events(
-    where: str, mapper: Mapper, progress: Progress, *, party: str
-) -> Iterator[Iterator[Event]]:
+def _events(where: str, party: Party, progress: Progress) -> Iterator[Iterator[Event]]:
     """Yields a book's events up to now, in order; they can be read while the block lasts."""
-    with closing(open_store(_url(where), read_only=True)) as store, store.snapshot() as head:
-        records = progress.track(
-            all_records(store), total=head.position, description=f"the {party}'s book"
-        )
-        yield _decoded(iter(records), mapper, f"{where} cannot be read as the {party}'s book")
+    book, url = f"the {party}'s book", url_of(where, in_memory="cannot be compared")
+    with closing(open_store(url, read_only=True)) as store, store.snapshot() as head:
+        records = progress.track(all_records(store), total=head.position, description=book)
+        yield _decoded(records, MAPPERS[party], f"{where} cannot be read as {book}")
 
 
-def _url(where: str) -> str:
-    if where.startswith("memory:"):
-        raise StoreUnfit("store: what is in memory cannot be compared; name a file")
-    return where if "://" in where else f"sqlite:///{where}"
-
-
-def _decoded(records: Iterator[Record], mapper: Mapper, complaint: str) -> Iterator[Event]:
+def _decoded(records: Iterable[Record], mapper: Mapper, complaint: str) -> Iterator[Event]:
     try:
         for record in records:
             yield mapper.decode(record.topic, record.state)

@@ -9,8 +9,9 @@ import msgspec
 
 from ledger.seal import KeyWrong, Seal, Signer, signer
 from ledger.sealing import SealContradicted, Sealer, seals_of
-from ledger.store import Store, StoreUnfit, open_store
+from ledger.store import Store, open_store
 from scripts import options
+from scripts.source import url_of
 
 key_file = click.Path(dir_okay=False, path_type=Path)
 seals_file = click.option(
@@ -81,10 +82,8 @@ def sealing(where: str, file: Path | None) -> Iterator[Store]:
 
     Raises StoreUnfit.
     """
-    if where.startswith("memory:"):
-        raise StoreUnfit("store: what is in memory cannot be sealed from outside; name a file")
+    url = url_of(where, in_memory="cannot be sealed from outside")
     _check_appendable(file)
-    url = where if "://" in where else f"sqlite:///{where}"
     with closing(open_store(url, create=False)) as store:
         try:
             yield store

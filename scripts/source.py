@@ -79,9 +79,7 @@ def open_source(
         with _Remote(where, token) as remote:
             yield remote
         return
-    if where.startswith("memory:"):
-        raise StoreUnfit("store: what is in memory cannot be read from outside; name a file")
-    url = where if "://" in where else f"sqlite:///{where}"
+    url = url_of(where, in_memory="cannot be read from outside")
     name = told(where) if "://" in where else where
     store = open_store(url, TABLES[party or _party(name, url)], read_only=True)
     try:
@@ -89,6 +87,16 @@ def open_source(
             yield _Local(name, store)
     finally:
         store.close()
+
+
+def url_of(where: str, *, in_memory: str) -> str:
+    """Returns a store's URL, or that of the file at a path.
+
+    `in_memory`: why it cannot be one in memory. Raises StoreUnfit.
+    """
+    if where.startswith("memory:"):
+        raise StoreUnfit(f"store: what is in memory {in_memory}; name a file")
+    return where if "://" in where else f"sqlite:///{where}"
 
 
 def _party(name: str, url: str) -> Party:

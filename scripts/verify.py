@@ -50,7 +50,7 @@ HASHED = 32
 
 @click.command()
 @click.argument("where", metavar="STORE|URL")
-@click.option("--token", envvar="ROUNDBOOK_AUDITOR_TOKEN", help="The auditor's, over HTTP.")
+@options.token
 @click.option("--key", "keys", multiple=True, metavar="PUB", help="A public key you trust, in hex.")
 @click.option(
     "--seals",
