@@ -20,12 +20,13 @@ from api.hidden import Read
 from api.http import json_response
 from api.listed import listed
 from api.operator.schemas import Cash
+from ledger.event import Event
 from ledger.money import to_text
 from ledger.operator import commands
 from ledger.operator.book import Book, Reading
 from ledger.operator.round import Round
 from ledger.operator.wallet import Wallet
-from ledger.reader import MOST_DIGITS
+from ledger.reader import whole
 from ledger.refusals import NoSuchRound
 from ledger.store import Record, Store
 
@@ -36,7 +37,7 @@ class Whole(fields.Integer):
     """A whole number in plain digits, as the query writes it."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        if not (value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS):
+        if whole(value) is None:
             raise self.make_error("invalid")
         return super()._deserialize(value, *args, **kwargs)
 
@@ -297,11 +298,7 @@ def _round(found: Round, scale: int) -> dict[str, Any]:
     }
 
 
-class _Timed(msgspec.Struct):
-    recorded_at: str
-
-
-_recorded_at = msgspec.json.Decoder(_Timed).decode
+_timed = msgspec.json.Decoder(Event).decode
 
 
 def _event(record: Record) -> dict[str, Any]:
@@ -309,7 +306,7 @@ def _event(record: Record) -> dict[str, Any]:
     said: dict[str, Any] = {"body": None, "raw": record.state}
     recorded_at = None
     with suppress(msgspec.MsgspecError):
-        recorded_at, said = _recorded_at(record.state).recorded_at, {"body": Raw(record.state)}
+        recorded_at, said = _timed(record.state).recorded_at, {"body": Raw(record.state)}
     return {
         "position": record.id,
         "stream": record.originator_id,

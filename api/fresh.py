@@ -9,7 +9,7 @@ from flask import Response, request
 
 from api.http import WRITES
 from ledger.operator.book import Book
-from ledger.reader import MOST_DIGITS
+from ledger.reader import whole
 from ledger.refusals import Malformed
 from ledger.store import Store
 
@@ -56,14 +56,10 @@ def await_position(reached: Callable[[], int]) -> None:
     asked = request.args.get("min_position")
     if asked is None:
         return
-    wanted, late = _position(asked), time.monotonic() + WAIT_S
+    wanted, late = whole(asked), time.monotonic() + WAIT_S
+    if wanted is None:
+        raise Malformed("must be a position: a whole number", field="min_position")
     while (position := reached()) < wanted:
         if time.monotonic() > late:
             raise NotYet(f"this copy ends at position {position}, {wanted} is asked for")
         time.sleep(LOOK_AGAIN_S)
-
-
-def _position(asked: str) -> int:
-    if not (asked.isascii() and asked.isdigit() and len(asked) <= MOST_DIGITS):
-        raise Malformed("must be a position: a whole number", field="min_position")
-    return int(asked)

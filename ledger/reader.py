@@ -76,6 +76,12 @@ def _read(body: bytes) -> dict[str, Any]:
     return found
 
 
+def whole(text: str) -> int | None:
+    """Returns the number that up to MOST_DIGITS plain digits are, None for any other text."""
+    plain = text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
+    return int(text) if plain else None
+
+
 def masked(text: str, secrets: Iterable[str]) -> str:
     """Returns a text that was read, with `***` for each of the secrets in it."""
     for secret in secrets:

@@ -7,9 +7,7 @@ from typing import NamedTuple
 
 from ledger.mapper import Mapper
 from ledger.projection import Key, Recorded, Row, kept_of
-from ledger.store import EVENTS, Record, Store
-
-PAGE = 1000
+from ledger.store import EVENTS, Store
 
 
 class Difference(NamedTuple):
@@ -50,14 +48,6 @@ def derive(store: Store, mapper: Mapper) -> Tables:
             key = key_of(event)
             rows[key] = evolve(rows.get(key), recorded)
     return tables
-
-
-def all_records(store: Store) -> Iterator[Record]:
-    """Returns every record in order, a page at a time, so that memory stays flat."""
-    page = store.records(after=0, limit=PAGE)
-    while page:
-        yield from page
-        page = store.records(after=page[-1].id, limit=PAGE)
 
 
 def differences(store: Store, mapper: Mapper) -> list[Difference]:

@@ -9,6 +9,7 @@ from sqlite_utils import Database
 
 from ledger.money import to_text
 from ledger.names import name
+from ledger.reader import whole
 from ledger.store.chain import link
 from projections.as_of import Entry, NotThere, RoundAsOf, entries, head, history
 from projections.audit_file import EMPTY
@@ -342,8 +343,7 @@ def balances(db: Database, user: str, currency: str, *, at: int) -> list[Point]:
 
 def find(db: Database, named: str, *, limit: int) -> Found:
     """Returns what goes by a name: a player, a round, a reference, a transaction, a position."""
-    last = head(db).position
-    digits = named if named.isascii() and named.isdigit() and len(named) <= 18 else "0"
+    position = whole(named) or 0
     bound = {"named": named, "limit": limit}
     of_round = _rounds(db, "round = :named", bound)
     of_user = rounds_of(db, named, limit=limit)
@@ -351,7 +351,7 @@ def find(db: Database, named: str, *, limit: int) -> Found:
         wallets_of(db, named),
         Report("Rounds", of_round.columns, [*of_round.rows, *of_user.rows]),
         table(db, history(db, named, limit=limit), "Events"),
-        int(digits) if 0 < int(digits) <= last else None,
+        position if 0 < position <= head(db).position else None,
     )
 
 

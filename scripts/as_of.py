@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import asdict
 from sqlite_utils import Database
 
+from ledger.event import Event
 from ledger.money import to_text
 from ledger.rebuild import without_collector
 from ledger.store import Record, StoreUnfit
@@ -226,11 +227,7 @@ def _lines(
         )
 
 
-class _Timed(msgspec.Struct):
-    recorded_at: str
-
-
-_timed = msgspec.json.Decoder(_Timed).decode
+_timed = msgspec.json.Decoder(Event).decode
 
 
 def _line(record: Record) -> Line:

@@ -11,8 +11,8 @@ from ledger.event import Event
 from ledger.operator import events as at_operator
 from ledger.projection import Row
 from ledger.provider import events as at_provider
-from ledger.rebuild import Difference, all_records, differences
-from ledger.store import open_store
+from ledger.rebuild import Difference, differences
+from ledger.store import EVENTS, open_store
 from projections import rounds as operator_rounds
 from projections.provider.rounds import RoundRow
 from projections.reconcile import Reconciled
@@ -135,7 +135,8 @@ def read_both(stage: Stage) -> Books:
 def _read(side: Side, party: Party) -> Book:
     mapper = MAPPERS[party]
     with closing(open_store(f"sqlite:///{side.book}", TABLES[party], create=False)) as store:
-        events = [mapper.decode(record.topic, record.state) for record in all_records(store)]
+        rows = store.scan(EVENTS, after=0)
+        events = [mapper.decode(topic, state) for _, _, _, topic, state, _ in rows]
         return Book(events, store.rows("rounds"), differences(store, mapper))
 
 

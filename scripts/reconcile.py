@@ -11,8 +11,8 @@ from rich.progress import Progress
 
 from ledger.event import Event
 from ledger.mapper import Mapper, Unreadable
-from ledger.rebuild import all_records
-from ledger.store import Record, StoreUnfit, open_store
+from ledger.projection import Row
+from ledger.store import EVENTS, StoreUnfit, open_store
 from projections.forms import Report, as_csv
 from projections.reconcile import Difference, OperatorUnknown, Reconciled
 from projections.reconcile import reconcile as compare
@@ -74,14 +74,15 @@ def _events(where: str, party: Party, progress: Progress) -> Iterator[Iterator[E
     """Yields a book's events up to now, in order; they can be read while the block lasts."""
     book, url = f"the {party}'s book", url_of(where, in_memory="cannot be compared")
     with closing(open_store(url, read_only=True)) as store, store.snapshot() as head:
-        records = progress.track(all_records(store), total=head.position, description=book)
-        yield _decoded(records, MAPPERS[party], f"{where} cannot be read as {book}")
+        rows = store.scan(EVENTS, after=0)
+        watched = progress.track(rows, total=head.position, description=book)
+        yield _decoded(watched, MAPPERS[party], f"{where} cannot be read as {book}")
 
 
-def _decoded(records: Iterable[Record], mapper: Mapper, complaint: str) -> Iterator[Event]:
+def _decoded(rows: Iterable[Row], mapper: Mapper, complaint: str) -> Iterator[Event]:
     try:
-        for record in records:
-            yield mapper.decode(record.topic, record.state)
+        for _, _, _, topic, state, _ in rows:
+            yield mapper.decode(topic, state)
     except Unreadable as error:
         raise StoreUnfit(f"store: {complaint}: {error}") from error
 

@@ -13,6 +13,7 @@ from api.audit.chart import Chart, Step, step_line
 from api.audit.links import page, shell
 from ledger.moments import moment, text
 from ledger.money import to_text
+from ledger.reader import whole
 from projections import as_of, browse
 from projections.as_of import Damaged, Entry, NotThere, RoundAsOf
 from projections.forms import Report, decimals
@@ -68,9 +69,10 @@ class Look(NamedTuple):
         said = self.query.get(field, "").strip()
         if not said:
             return None
-        if not (said.isascii() and said.isdigit() and len(said) <= 18 and int(said) >= least):
+        found = whole(said)
+        if found is None or found < least:
             raise Unasked(f"{field}: must be a whole number from {least} on")
-        return int(said)
+        return found
 
     def about(self, view: str, **said: Any) -> str:
         """Returns the address of a page of this book."""

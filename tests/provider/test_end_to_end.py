@@ -14,8 +14,8 @@ from ledger.operator import book as operator_book
 from ledger.operator.events import BetPlaced
 from ledger.provider import book as provider_book
 from ledger.provider.events import RoundCancelled
-from ledger.rebuild import all_records, differences
-from ledger.store import open_store
+from ledger.rebuild import differences
+from ledger.store import EVENTS, open_store
 from projections import IN_TRANSACTION
 from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
 from tests.http import wire
@@ -166,7 +166,8 @@ def undelivered(provider):
 def events_of(file, tables, mapper):
     with closing(open_store(f"sqlite:///{file}", tables, create=False)) as store:
         assert differences(store, mapper) == []
-        return [mapper.decode(record.topic, record.state) for record in all_records(store)]
+        rows = store.scan(EVENTS, after=0)
+        return [mapper.decode(topic, state) for _, _, _, topic, state, _ in rows]
 
 
 def reconciled(folder):
