@@ -25,7 +25,8 @@ from projections.audit_file import (
     open_audit_file,
 )
 from scripts import options, tables
-from scripts.audit_file import catch_up, progress
+from scripts.audit_file import catch_up
+from scripts.progress import progress
 from scripts.source import open_source
 
 _where = click.option(

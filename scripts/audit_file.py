@@ -1,7 +1,6 @@
 """`roundbook audit-file`: a book and all that follows from it, verified, in one SQLite file to carry."""
 
 import json
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -11,17 +10,6 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from ledger.mapper import Mapper, Unreadable
 from ledger.moments import text, utc_now
@@ -43,6 +31,7 @@ from projections.audit_file import (
 from projections.audit_tables import OPERATOR
 from projections.provider.audit_tables import PROVIDER
 from scripts import options
+from scripts.progress import progress
 from scripts.source import MAPPERS, Party, Source, open_source, party_of
 
 LAYOUTS: dict[Party, Layout] = {"operator": OPERATOR, "provider": PROVIDER}
@@ -108,28 +97,6 @@ def _said(out: Path, made: Made) -> str:
         f"{out} holds the {made.party}'s book up to position {made.position}, {made.added} events new;"
         f" it holds together, {sealed}; head {made.hash}"
     )
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.0f} events/s")
-
-
-@contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows a bar on a terminal's standard error; yields what is told how far it is, of how much."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    watched = sys.stderr.isatty()
-    with Progress(*columns, console=console, transient=True, disable=not watched) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda position, head: bar.update(task, completed=position, total=head)
 
 
 # copying

@@ -10,7 +10,7 @@ from ledger.copying import CopyDiffers, copy_events, copy_seals
 from ledger.store import Store, open_store, told
 from ledger.verify import Verdict
 from scripts import options
-from scripts.audit_file import progress
+from scripts.progress import progress
 from scripts.source import MAPPERS, TABLES, Source, open_source, party_of, url_of
 from scripts.verify import checked
 

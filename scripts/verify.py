@@ -14,10 +14,6 @@ from types import FrameType
 import click
 import msgspec
 from eventsourcing.persistence import PersistenceError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TimeRemainingColumn
-from rich.progress import Progress as Bar
-from rich.text import Text
 
 from ledger.operator.rules import OperatorRules
 from ledger.projection import Row
@@ -28,10 +24,10 @@ from ledger.verify import Progress, Readable, Side, Verdict, Verification
 from ledger.verify_breaks import Finding
 from ledger.verify_seals import Lines, Seals
 from scripts import options
+from scripts.progress import progress
 from scripts.source import MAPPERS, TABLES, Party, Source, open_source, party_of
 
 SAVE_EVERY_S = 30.0
-DRAW_EVERY_S = 0.1
 
 Tell = Callable[[Verification], None]
 
@@ -116,11 +112,11 @@ def checked(
 def _verified(
     source: Source, party: Party, book: Readable, seals: Seals, resume: Path | None
 ) -> Verdict:
-    progress = _resumed(resume, party, seals) if resume else None
-    with _telling(source, progress, resume, party) as tell:
+    done = _resumed(resume, party, seals) if resume else None
+    with _telling(source, done, resume, party) as tell:
         try:
             run = Verification(
-                book, SIDES[party], seals, progress=progress, lasting=bool(resume), tell=tell
+                book, SIDES[party], seals, progress=done, lasting=bool(resume), tell=tell
             )
         except (msgspec.MsgspecError, UnicodeError, AssertionError):
             raise _no_progress(resume) from None
@@ -224,15 +220,26 @@ def _save(file: Path, party: Party, run: Verification) -> None:
 
 @contextmanager
 def _telling(
-    source: Source, progress: Progress | None, resume: Path | None, party: Party
+    source: Source, done: Progress | None, resume: Path | None, party: Party
 ) -> Iterator[Tell]:
     """Yields what is called between two events: it moves the bar, and saves."""
-    with _bar(source, progress) as moved:
+    with _bar(source, done) as moved:
         if resume is None:
             yield moved
             return
         with Saving(resume, party, moved) as saving:
             yield saving
+
+
+@contextmanager
+def _bar(source: Source, done: Progress | None) -> Iterator[Tell]:
+    if not sys.stderr.isatty():  # a damaged book may not even say where its head is
+        yield lambda _: None
+        return
+    head = source.head().position
+    with progress("") as on_position:
+        on_position(done.position if done else 0, head)
+        yield lambda run: on_position(run.position, head)
 
 
 class Saving:
@@ -267,31 +274,6 @@ class Saving:
 
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
-
-
-@contextmanager
-def _bar(source: Source, progress: Progress | None) -> Iterator[Tell]:
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        done = progress.position if progress else 0
-        task = bar.add_task("", total=source.head().position, completed=done)
-        drawn = 0.0
-
-        def moved(run: Verification) -> None:
-            nonlocal drawn
-            if time.monotonic() - drawn > DRAW_EVERY_S:
-                drawn = time.monotonic()
-                bar.update(task, completed=run.position)
-
-        yield moved
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.0f} events/s")
 
 
 # what was found
