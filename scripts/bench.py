@@ -2,7 +2,6 @@
 
 import shlex
 import signal
-import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -144,7 +143,7 @@ def _over_http(plan: Plan, say: Say) -> dict[str, Any]:
     say("the request log")
     with ours(log_requests=True) as port:
         logging = plan.load(port)
-    found = {name: _medians([run[name] for run in runs]) for name in ways}
+    found = {name: bench_report.medians([run[name] for run in runs], FIGURES) for name in ways}
     by_connections = {n: found.pop(f"{n} connections", found["service"]) for n in CONNECTIONS}
     return {
         "connections": plan.connections,
@@ -152,7 +151,7 @@ def _over_http(plan: Plan, say: Say) -> dict[str, Any]:
         "runs": plan.runs,
         "service": found["service"],
         "no_op": {"threads": best, **found["no_op"], "tried": tried},
-        "service_logging": _medians([logging]),
+        "service_logging": {figure: logging[figure] for figure in FIGURES},
         "evening": found["evening"],
         "by_connections": by_connections,
         "ratio": _ratio(found["service"], found["no_op"]),
@@ -169,10 +168,6 @@ def _tried(plan: Plan, yardstick: Start, say: Say) -> dict[int, float]:
         with yardstick(threads) as port:
             found[threads] = plan.load(port, seconds=min(TRY_S, plan.seconds))["requests_per_s"]
     return found
-
-
-def _medians(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
-    return {figure: statistics.median(run[figure] for run in runs) for figure in FIGURES}
 
 
 def _ratio(ours: dict[str, Any], yardstick: dict[str, Any]) -> float:

@@ -1,6 +1,5 @@
 """`roundbook bench books`: one book's bets, alone, and while another book is under full load."""
 
-import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import click
 import msgspec
 
 from scripts import options
-from scripts.bench_report import machine
+from scripts.bench_report import machine, medians
 from scripts.bench_server import answer_of, service
 from scripts.tables import show
 
@@ -102,13 +101,10 @@ def _position(port: int) -> int:
 
 
 def _medians(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {who: _medians_of(FIGURES[who], [run[who] for run in runs]) for who in FIGURES}
-
-
-def _medians_of(figures: Sequence[str], runs: Sequence[Any]) -> dict[str, float] | None:
-    if None in runs:
-        return None
-    return {figure: statistics.median(run[figure] for run in runs) for figure in figures}
+    return {
+        who: None if runs[0][who] is None else medians([run[who] for run in runs], figures)
+        for who, figures in FIGURES.items()
+    }
 
 
 def _cells(found: dict[str, Any]) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """`roundbook bench deliveries`: one operator's dead wallet beside another's that is well."""
 
-import statistics
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from ledger.provider.wire import Remote
 from ledger.store import open_store
 from projections.provider import IN_TRANSACTION
 from scripts import options
+from scripts.bench_report import medians
 from scripts.bench_server import wallet
 from scripts.tables import show
 
@@ -55,7 +55,7 @@ def deliveries(refunds: int, runs: int, folder: Path, *, as_json: bool) -> None:
         for _ in range(runs):
             for way, owed in WAYS.items():
                 taken[way].append(_run(owed, port=port, refunds=refunds, folder=folder))
-    found = {way: _medians(of) for way, of in taken.items()}
+    found = {way: medians(of, FIGURES) for way, of in taken.items()}
     if as_json:
         click.echo(msgspec.json.encode({"refunds": refunds, "runs": runs, **found}))
         return
@@ -65,10 +65,6 @@ def deliveries(refunds: int, runs: int, folder: Path, *, as_json: bool) -> None:
 
 
 FIGURES = ("confirmed", "per_s", "p50_ms", "p99_ms")
-
-
-def _medians(runs: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: statistics.median(run[name] for run in runs) for name in FIGURES}
 
 
 def _run(

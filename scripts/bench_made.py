@@ -13,7 +13,8 @@ from ledger.merkle import Tree
 from ledger.names import name, transaction_id
 from ledger.operator import events
 from ledger.operator.book import MAPPER
-from ledger.projection import Key, Recorded, Row, key_of
+from ledger.projection import Recorded, Row
+from ledger.rebuild import rebuild
 from ledger.seal import Signer, new_key, signer
 from ledger.store import open_store
 from ledger.store.chain import Head, link
@@ -101,21 +102,19 @@ def _said(number: int) -> events.Said:
 
 def make(file: Path, most: int, players: int = PLAYERS) -> None:
     """Makes a book of so many events, the first of them its players' wallets and deposits."""
-    open_store(f"sqlite:///{file}", IN_TRANSACTION).close()
+    url = f"sqlite:///{file}"
+    open_store(url, IN_TRANSACTION).close()
     sealed_by, made = signer(new_key()), history(most, players)
-    tables: dict[str, dict[Any, Row]] = {p.TABLE: {} for p in IN_TRANSACTION}
     with closing(apsw.Connection(str(file))) as connection:
         connection.execute("pragma synchronous = off")
         head, tree = Head(), Tree()
         while some := list(islice(made, SEALED_EVERY)):
             connection.execute("begin")
             head = _append(connection, some, head, tree)
-            _derive(tables, some)
             _seal(connection, sealed_by, head, tree)
             connection.execute("commit")
-        for table, rows in tables.items():
-            _insert(connection, table, ((*key, *row) for key, row in rows.items()))
-        connection.execute("pragma wal_checkpoint(truncate)")
+    with closing(open_store(url, IN_TRANSACTION)) as store:
+        rebuild(store, MAPPER)
 
 
 def _append(connection: apsw.Connection, some: Sequence[Recorded], head: Head, tree: Tree) -> Head:
@@ -134,15 +133,6 @@ def _insert(connection: apsw.Connection, table: str, rows: Iterable[Row]) -> Non
     width = connection.execute("select count(*) from pragma_table_info(?)", (table,)).get
     marks = ", ".join("?" * width)
     connection.executemany(f"insert into {table} values ({marks})", rows)  # noqa: S608  (our own)
-
-
-def _derive(tables: dict[str, dict[Key, Row]], some: Sequence[Recorded]) -> None:
-    for projection in IN_TRANSACTION:
-        rows = tables[projection.TABLE]
-        for recorded in some:
-            key = key_of(projection, recorded.event)
-            if key is not None:
-                rows[key] = projection.evolve(rows.get(key), recorded)
 
 
 def _seal(connection: apsw.Connection, signed_by: Signer, head: Head, tree: Tree) -> None:

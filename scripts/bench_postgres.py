@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, LiteralString
 
@@ -14,7 +13,7 @@ import click
 import msgspec
 
 from scripts import options
-from scripts.bench_report import machine
+from scripts.bench_report import machine, medians
 from scripts.bench_server import answer_of, no_op, service
 from scripts.private_postgres import NoPostgres, Server, following, running
 from scripts.tables import show
@@ -77,10 +76,7 @@ def _measured(runs: int, seconds: float, connections: int, folder: Path) -> dict
             "no-op": partial(load, [stack.enter_context(no_op(1, folder=folder))]),
         }
         took = [{name: way() for name, way in ways.items()} for _ in range(runs)]
-        http = {
-            name: {each: median(run[name][each] for run in took) for each in FIGURES}
-            for name in ways
-        }
+        http = {name: medians([run[name] for run in took], FIGURES) for name in ways}
         given = (made, seconds, server.url)
         book = answer_of("scripts.bench_book", *given)
         return {"http": http, **book, **answer_of("scripts.bench_stock", *given)}

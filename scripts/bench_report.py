@@ -1,10 +1,10 @@
-"""What the benchmark found, as tables that a person reads."""
+"""What the benchmark found: where, in the middle of its runs, and as tables that a person reads."""
 
 import os
 import platform
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -40,6 +40,11 @@ def _flush_us(folder: Path) -> float:
             os.fsync(file.fileno())
             took.append(time.perf_counter() - began)
     return round(statistics.median(took) * 1e6, 1)
+
+
+def medians(runs: Sequence[Mapping[str, Any]], figures: Sequence[str]) -> dict[str, float]:
+    """Returns each figure's median over some runs."""
+    return {figure: statistics.median(run[figure] for run in runs) for figure in figures}
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:

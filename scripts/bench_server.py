@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import IO, Any, NamedTuple
 import click
 
 from scripts.bench_bets import CURRENCY, MEMBER, OPENING_CASH, PLAYERS, PROVIDER, TOKEN
+from scripts.private_postgres import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVE = ("-c", "from scripts.cli import main; main()", "serve")
@@ -54,7 +54,7 @@ def served(
 ) -> Iterator[Served]:
     """Runs `roundbook serve` as it is; `keep`: with an audit file beside it."""
     with TemporaryDirectory(prefix="roundbook-bench-", dir=folder) as made:
-        port, config = _free_port(), Path(made, "roundbook.toml")
+        port, config = free_port(), Path(made, "roundbook.toml")
         at = store or f"sqlite:///{made}/book.db"
         config.write_text(_config(at, folder=made, log_requests=log_requests, keep=keep))
         arguments = (*SERVE, "--config", str(config), "--port", str(port))
@@ -67,7 +67,7 @@ def served(
 def no_op(threads: int, *, folder: Path) -> Iterator[int]:
     """Runs the no-op application; yields its port."""
     with TemporaryDirectory(prefix="roundbook-bench-", dir=folder) as made:
-        port = _free_port()
+        port = free_port()
         arguments = ("-m", "scripts.bench_noop", str(port), str(threads))
         with _running(arguments, port=port, folder=Path(made)):
             yield port
@@ -164,13 +164,6 @@ def _status(connection: HTTPConnection, method: str, path: str, body: str | None
     response = connection.getresponse()
     response.read()
     return response.status
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _config(store: str, *, folder: str, log_requests: bool, keep: bool) -> str:

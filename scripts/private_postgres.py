@@ -45,7 +45,7 @@ class Server:
         found = programs or debians() or wheels()
         if found is None:
             raise NoPostgres(NONE_FOUND)
-        self.folder, self.port = folder, _free_port()
+        self.folder, self.port = folder, free_port()
         self._user = unprivileged() if os.geteuid() == 0 else None
         self._programs = _reachable(found, folder) if self._user else found
         self._options = " ".join(
@@ -149,7 +149,8 @@ def unprivileged() -> str:
         return "nobody"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Returns a port of the loopback on which nobody listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
