@@ -109,11 +109,9 @@ def create_app(
 def _copies(settings: Settings) -> dict[str, Store]:
     """Returns the copies that questions are asked of, by party; bets are taken though one is away."""
     tables = {"operator": IN_TRANSACTION, "provider": PROVIDER_TABLES}
-    own = settings.books()
     return {
         party: open_store(url, tables[party], read_only=True, at_once=False)
         for party, url in settings.copies().items()
-        if url != own[party]
     }
 
 

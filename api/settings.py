@@ -57,6 +57,12 @@ class Server(_Block, frozen=True, kw_only=True):
     port: Port = 8080
     log_requests: bool = True
 
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
 
 class Bearer(_Block, frozen=True, kw_only=True):
     """Who sends this bearer token."""
@@ -202,10 +208,14 @@ class Settings(_Block, frozen=True, kw_only=True):
         return {"operator": self.store, **provider}
 
     def copies(self) -> dict[str, str]:
-        """Returns where the books are read for questions and audit files, by party: a copy where there is one."""
+        """Returns the copies that are read for questions and audit files, by party; none where the book itself is."""
         provider = self.provider_book and self.provider_book.read_store
         known = {"operator": self.read_store, "provider": provider}
-        return {party: known[party] or store for party, store in self.books().items()}
+        return {
+            party: copy
+            for party, store in self.books().items()
+            if (copy := known[party]) and copy != store
+        }
 
     def audit_files(self) -> dict[str, Path]:
         """Returns where the audit file of each book is, by party: roundbook.audit.db of roundbook.db."""
@@ -434,7 +444,7 @@ def _readable(message: str) -> str:
 
 
 def _check_stores(settings: Settings) -> None:
-    for key, store in {**_stores(settings), **_copies(settings)}.items():
+    for key, store in _stores(settings).items():
         try:
             urlsplit(store)
         except ValueError:  # its text may quote a password
@@ -442,16 +452,10 @@ def _check_stores(settings: Settings) -> None:
 
 
 def _stores(settings: Settings) -> dict[str, str]:
-    """Returns the books' stores, by key."""
-    keys = {"operator": "store", "provider": "provider_book.store"}
-    return {keys[party]: store for party, store in settings.books().items()}
-
-
-def _copies(settings: Settings) -> dict[str, str]:
-    """Returns the copies to read from, by key."""
-    keys = {"operator": "read_store", "provider": "provider_book.read_store"}
-    own = settings.books()
-    return {keys[party]: copy for party, copy in settings.copies().items() if copy != own[party]}
+    """Returns the books' stores and their copies, by key."""
+    block = {"operator": "", "provider": "provider_book."}
+    books = {f"{block[party]}store": store for party, store in settings.books().items()}
+    return books | {f"{block[party]}read_store": copy for party, copy in settings.copies().items()}
 
 
 def _check_unique(settings: Settings) -> None:
@@ -509,7 +513,7 @@ def _check_apart(books: Mapping[str, Settings]) -> None:
 def _own(settings: Settings) -> Iterator[tuple[str, str, Hashable]]:
     """Yields what kind of thing may be at one book only, its key, and what it is."""
     yield "port", "server.port", settings.server.port
-    for key, store in {**_stores(settings), **_copies(settings)}.items():
+    for key, store in _stores(settings).items():
         yield "store", key, _identity(store)
     for file in settings.audit_files().values():
         yield "audit file", f"audit.folder with {file.name}", os.path.realpath(file)

@@ -83,7 +83,7 @@ def _listed(id_: str, settings: Settings, party: Party) -> Listed:
     about: dict[str, Any] = {
         "id": id_ or None,
         "party": party,
-        "url": _url(settings),
+        "url": settings.server.url,
         "store": told(store),
     }
     try:
@@ -95,11 +95,6 @@ def _listed(id_: str, settings: Settings, party: Party) -> Listed:
         return Listed(**about, state=UNREADABLE, error=" ".join(str(error).split()))
     lag = None if kept is None else head - kept
     return Listed(**about, head=head, bytes=size, lag=lag, state=_state(settings))
-
-
-def _url(settings: Settings) -> str:
-    host = settings.server.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
 
 
 def _kept_upto(settings: Settings, party: Party) -> int | None:

@@ -38,7 +38,7 @@ class Task(NamedTuple):
 
 def tasks(settings: Settings) -> list[Task]:
     """Returns what is to be kept of the settings' books; nothing where they say so."""
-    books, files = settings.copies(), settings.audit_files()
+    books, files = settings.books() | settings.copies(), settings.audit_files()
     kept = PARTIES if settings.audit.keep else ()
     return [Task(party, books[party], files[party]) for party in kept if party in books]
 

@@ -143,11 +143,9 @@ def settings(file: Path | None, **overrides: Any) -> tuple[Settings, bool]:
 
 def _calling_itself(demo: Settings) -> Settings:
     """The demo's provider calls the demo's own wallet."""
-    host = f"[{demo.server.host}]" if ":" in demo.server.host else demo.server.host
-    url = f"http://{host}:{demo.server.port}"
     tokens = {provider.dialect: provider.tokens[0] for provider in demo.provider}
     operators = [
-        replace(operator, wallet_url=url, wallet_token=tokens[operator.dialect])
+        replace(operator, wallet_url=demo.server.url, wallet_token=tokens[operator.dialect])
         for operator in demo.operator
     ]
     return replace(demo, operator=operators)

@@ -242,10 +242,9 @@ def _fund(book: Book) -> None:
 
 
 def _welcome(settings: Settings, *, demo: bool = False) -> str:
-    url = f"http://{settings.server.host}:{settings.server.port}"
-    books = [settings.store, *([settings.provider_book.store] if settings.provider_book else [])]
+    url = settings.server.url
     lines = [
-        f"Roundbook on {url}   books: {', '.join(map(told, books))}   calls: {url}/docs/"
+        f"Roundbook on {url}   books: {', '.join(map(told, settings.books().values()))}   calls: {url}/docs/"
         f"   auditor's pages: {url}/audit",
         "",
     ]
