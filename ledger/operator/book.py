@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
@@ -215,12 +215,7 @@ class Book(Reading):
 
     def _pay_promo(self, batch: Batch[Round], promo: commands.PayPromo) -> Place:
         stream = name("promo", promo.provider, promo.reference)
-        first = _first(batch, promo.provider, "promo", promo.reference)
-        if first:
-            return stream, Decided([], wallet.repeat(promo, first))
-        purse = _wallet(batch, promo.user, promo.currency)
-        paid = wallet.pay_promo(purse, promo, batch.at)
-        return stream, Decided([paid], paid.transaction_id)
+        return stream, _once(batch, promo.provider, "promo", promo, wallet.pay_promo)
 
     def _expire_session(self, batch: Batch[Round], expiry: commands.ExpireSession) -> Place:
         stream = name("session", expiry.provider, expiry.session)
@@ -293,21 +288,11 @@ class Book(Reading):
 
     def _deposit(self, batch: Batch[Round], command: commands.Deposit) -> Place:
         stream = name("wallet", command.user, command.currency)
-        first = _first(batch, events.CASHIER, "deposit", command.reference)
-        if first:
-            return stream, Decided([], wallet.repeat(command, first))
-        purse = _wallet(batch, command.user, command.currency)
-        made = wallet.deposit(purse, command, batch.at)
-        return stream, Decided([made], made.transaction_id)
+        return stream, _once(batch, events.CASHIER, "deposit", command, wallet.deposit)
 
     def _withdraw(self, batch: Batch[Round], command: commands.Withdraw) -> Place:
         stream = name("wallet", command.user, command.currency)
-        first = _first(batch, events.CASHIER, "withdrawal", command.reference)
-        if first:
-            return stream, Decided([], wallet.repeat(command, first))
-        purse = _wallet(batch, command.user, command.currency)
-        made = wallet.withdraw(purse, command, batch.at)
-        return stream, Decided([made], made.transaction_id)
+        return stream, _once(batch, events.CASHIER, "withdrawal", command, wallet.withdraw)
 
     def _freeze(self, batch: Batch[Round], command: commands.Freeze) -> Place:
         purse = _wallet(batch, command.user, command.currency)
@@ -422,6 +407,24 @@ def _is_repeat(state: Round, call: commands.CancelRound) -> bool:
 def _first(batch: Batch[Round], provider: str, kind: str, reference: str) -> Any:
     row = batch.row("reference_index", (provider, kind, reference))
     return batch.event(row[0], row[1]) if row else None
+
+
+C = TypeVar("C", commands.PayPromo, commands.Deposit, commands.Withdraw)
+
+
+def _once(
+    batch: Batch[Round],
+    by: str,
+    kind: str,
+    command: C,
+    decide: Callable[[Wallet, C, str], events.MoneyMoved],
+) -> Decided:
+    """Decides what moves money outside any round; a known reference answers its first transaction."""
+    first = _first(batch, by, kind, command.reference)
+    if first:
+        return Decided([], wallet.repeat(command, first))
+    made = decide(_wallet(batch, command.user, command.currency), command, batch.at)
+    return Decided([made], made.transaction_id)
 
 
 def _owner(batch: Batch[Round], state: Round) -> Wallet:

@@ -114,17 +114,4 @@ class Unfreeze(WalletCommand, frozen=True, kw_only=True):
     """Take bets of this wallet again."""
 
 
-Command = (
-    PlaceBet
-    | RecordResult
-    | ReverseBet
-    | CancelRound
-    | EndRound
-    | PayPromo
-    | ExpireSession
-    | OpenWallet
-    | Deposit
-    | Withdraw
-    | Freeze
-    | Unfreeze
-)
+Command = ProviderCall | WalletCommand

@@ -6,7 +6,7 @@ is kept beside what was decided: `uuid` (one HTTP request, never a business key)
 `provider_time`, `details`, and in `extra` every field this book does not know.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -205,16 +205,7 @@ InRound = (
 """What may stand in a round's stream."""
 
 TYPES: tuple[type[Event], ...] = (
-    RoundOpened,
-    BetPlaced,
-    BetRefused,
-    LateBetRefused,
-    ResultRecorded,
-    BetCancelled,
-    BetRefunded,
-    RoundEnded,
-    RoundCancelled,
-    TombstoneRecorded,
+    *get_args(InRound),
     PromoPaid,
     SessionExpired,
     WalletOpened,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -115,10 +116,10 @@ class Book:
         self._decisions: dict[type, Callable[..., Outcome]] = {
             commands.PlaceBet: self._place_bet,
             commands.ReportResult: self._report_result,
-            commands.EndRound: self._end_round,
-            commands.CancelRound: self._cancel_round,
+            commands.EndRound: partial(self._in_round, round.end_round),
+            commands.CancelRound: partial(self._in_round, round.cancel_round),
             commands.CancelRounds: self._cancel_rounds,
-            commands.RefundOverdue: self._refund_overdue,
+            commands.RefundOverdue: partial(self._in_round, round.refund_overdue),
             commands.StartSend: self._start_send,
             commands.EndSend: self._end_send,
             commands.RetryDelivery: self._retry_delivery,
@@ -262,16 +263,16 @@ class Book:
         made = round.report_result(batch.state(stream), result, operator, at=batch.at)
         return _recorded(batch, stream, made)
 
-    def _end_round(self, batch: Batch[Round], end: commands.EndRound) -> Outcome:
-        operator = self.house.operator(end.operator)
-        stream = name("round", end.operator, end.round)
-        made = round.end_round(batch.state(stream), end, operator, at=batch.at)
-        return _recorded(batch, stream, made)
-
-    def _cancel_round(self, batch: Batch[Round], cancel: commands.CancelRound) -> Outcome:
-        operator = self.house.operator(cancel.operator)
-        stream = name("round", cancel.operator, cancel.round)
-        made = round.cancel_round(batch.state(stream), cancel, operator, at=batch.at)
+    def _in_round(
+        self,
+        decide: Callable[..., list[Event]],
+        batch: Batch[Round],
+        command: commands.RoundCommand,
+    ) -> Outcome:
+        """Returns what a command came to of which its round alone decides."""
+        operator = self.house.operator(command.operator)
+        stream = name("round", command.operator, command.round)
+        made = decide(batch.state(stream), command, operator, at=batch.at)
         return _recorded(batch, stream, made)
 
     def _cancel_rounds(self, batch: Batch[Round], cancel: commands.CancelRounds) -> Outcome:
@@ -292,15 +293,8 @@ class Book:
             one = commands.CancelRound(
                 operator=cancel.operator, round=round_id, by=cancel.by, uuid=cancel.uuid
             )
-            self._cancel_round(batch, one)
+            self._in_round(round.cancel_round, batch, one)
         return Outcome(rounds=rounds, recorded=bool(rounds))
-
-    def _refund_overdue(self, batch: Batch[Round], refund: commands.RefundOverdue) -> Outcome:
-        operator = self.house.operator(refund.operator)
-        stream = name("round", refund.operator, refund.round)
-        state = batch.state(stream)
-        made = round.refund_overdue(state, operator, upto=refund.upto, at=batch.at)
-        return _recorded(batch, stream, made)
 
     # sends
 
@@ -358,7 +352,10 @@ class Book:
                 )
                 return _recorded(batch, stream, made)
             case "refused":
-                return _recorded(batch, stream, [_refused(found, end, at=batch.at)])
+                refused = events.DeliveryRefused(
+                    **_named(found, batch.at), code=end.code or 0, detail=end.detail
+                )
+                return _recorded(batch, stream, [refused])
             case "exhausted":
                 self._exhaust(batch, found, stream)
         return Outcome(round=batch.state(stream), recorded=True)
@@ -370,15 +367,7 @@ class Book:
             state = batch.state(stream)
             made = round.give_bet_up(state, found.reference, operator, at=batch.at)
         else:
-            made = [
-                events.DeliveryParked(
-                    recorded_at=batch.at,
-                    operator=found.operator,
-                    round=found.round,
-                    kind=found.kind,
-                    reference=found.reference,
-                )
-            ]
+            made = [events.DeliveryParked(**_named(found, batch.at))]
         _recorded(batch, stream, made)
 
     def _retry_delivery(self, batch: Batch[Round], retry: commands.RetryDelivery) -> Outcome:
@@ -386,14 +375,7 @@ class Book:
         stream = name("round", found.operator, found.round)
         if found.closed or found.under_way(batch.at):
             return _unchanged(batch, stream)
-        retried = events.DeliveryRetried(
-            recorded_at=batch.at,
-            operator=found.operator,
-            round=found.round,
-            kind=found.kind,
-            reference=found.reference,
-        )
-        return _recorded(batch, stream, [retried])
+        return _recorded(batch, stream, [events.DeliveryRetried(**_named(found, batch.at))])
 
     # the sweep
 
@@ -465,6 +447,17 @@ def _stream_of(delivery: Delivery) -> str:
     return name("delivery", delivery.operator, delivery.kind, delivery.reference)
 
 
+def _named(found: Delivery, at: str) -> dict[str, Any]:
+    """Returns what every event of a delivery says: when, and which delivery's."""
+    return {
+        "recorded_at": at,
+        "operator": found.operator,
+        "round": found.round,
+        "kind": found.kind,
+        "reference": found.reference,
+    }
+
+
 def _recorded(batch: Batch[Round], stream: str, made: Sequence[Event]) -> Outcome:
     for event in made:
         batch.record(stream, event)
@@ -493,16 +486,4 @@ def _ended(
         detail=end.detail,
         took_ms=end.took_ms,
         again_at=None if wait_s is None else later(at, seconds=wait_s),
-    )
-
-
-def _refused(found: Delivery, end: commands.EndSend, *, at: str) -> events.DeliveryRefused:
-    return events.DeliveryRefused(
-        recorded_at=at,
-        operator=found.operator,
-        round=found.round,
-        kind=found.kind,
-        reference=found.reference,
-        code=end.code or 0,
-        detail=end.detail,
     )

@@ -119,17 +119,4 @@ class ConfirmSweep(msgspec.Struct, frozen=True, kw_only=True):
     upto: str
 
 
-Command = (
-    PlaceBet
-    | ReportResult
-    | EndRound
-    | CancelRound
-    | CancelRounds
-    | RefundOverdue
-    | StartSend
-    | EndSend
-    | RetryDelivery
-    | NoteSweep
-    | StopSweep
-    | ConfirmSweep
-)
+Command = RoundCommand | CancelRounds | DeliveryCommand | NoteSweep | StopSweep | ConfirmSweep

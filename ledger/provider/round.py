@@ -249,9 +249,7 @@ def place_bet(
         "bet", bet.reference, amount=amount, at=at, details=bet.details
     )
     requested = events.BetRequested(
-        recorded_at=at,
-        operator=bet.operator,
-        round=bet.round,
+        **_named(state, at),
         session=bet.session,
         reference=bet.reference,
         amount=amount,
@@ -294,9 +292,7 @@ def report_result(
         "result", result.reference, amount=amount, at=at, details=result.details
     )
     requested = events.ResultRequested(
-        recorded_at=at,
-        operator=state.operator,
-        round=state.id,
+        **_named(state, at),
         reference=result.reference,
         amount=amount,
         details=result.details,
@@ -325,8 +321,7 @@ def end_round(state: Round, end: commands.EndRound, operator: Operator, *, at: s
     if state.cancelled or state.cancelling:
         raise Final(f"the round cannot end: it is {state.status}", field="roundId")
     _settled(state)
-    ended = events.RoundEnded(recorded_at=at, operator=state.operator, round=state.id)
-    return _and_then(state, [ended], operator, at=at)
+    return _and_then(state, [events.RoundEnded(**_named(state, at))], operator, at=at)
 
 
 # decide: going back
@@ -347,20 +342,20 @@ def cancel_round(
     if state.cancelled or state.cancelling:
         return []
     requested = events.CancellationRequested(
-        recorded_at=at,
-        operator=state.operator,
-        round=state.id,
+        **_named(state, at),
         by=cancel.by,
         uuid=cancel.uuid,
     )
     return _and_then(state, [requested], operator, at=at)
 
 
-def refund_overdue(state: Round, operator: Operator, *, upto: str, at: str) -> list[Event]:
+def refund_overdue(
+    state: Round, refund: commands.RefundOverdue, operator: Operator, *, at: str
+) -> list[Event]:
     """Decides the refund of the bets that were accepted at `upto` or before; none where there is an outcome."""
     if state.decided or state.cancelled:
         return []
-    overdue = [bet for bet in state.standing("accepted") if bet.accepted_at <= upto]
+    overdue = [bet for bet in state.standing("accepted") if bet.accepted_at <= refund.upto]
     return _refunds(state, overdue, operator, by="retention", at=at)
 
 
@@ -371,9 +366,7 @@ def _refunds(
     left = [b.accepted_at for b in state.standing("accepted") if b.reference not in references]
     return [
         events.RefundRequested(
-            recorded_at=at,
-            operator=state.operator,
-            round=state.id,
+            **_named(state, at),
             reference=bet.reference,
             amount=bet.amount,
             by=by,
@@ -398,9 +391,7 @@ def confirm(
 ) -> list[Event]:
     """Decides what follows once the wallet has answered 0."""
     confirmed = _CONFIRMED[kind](
-        recorded_at=at,
-        operator=state.operator,
-        round=state.id,
+        **_named(state, at),
         reference=reference,
         amount=_amount(state, kind, reference),
         transaction_id=transaction_id,
@@ -413,9 +404,7 @@ def decline_bet(
 ) -> list[Event]:
     """Decides what follows once the wallet has refused a bet."""
     declined = events.BetDeclined(
-        recorded_at=at,
-        operator=state.operator,
-        round=state.id,
+        **_named(state, at),
         reference=reference,
         code=code,
         detail=detail,
@@ -425,14 +414,10 @@ def decline_bet(
 
 def give_bet_up(state: Round, reference: str, operator: Operator, *, at: str) -> list[Event]:
     """Decides what follows once a bet stayed without a valid answer: it is cancelled."""
-    given_up = events.BetGivenUp(
-        recorded_at=at, operator=state.operator, round=state.id, reference=reference
-    )
+    given_up = events.BetGivenUp(**_named(state, at), reference=reference)
     about = _about(state, operator, session=state.bets[reference].session)
     requested = events.CancelRequested(
-        recorded_at=at,
-        operator=state.operator,
-        round=state.id,
+        **_named(state, at),
         reference=reference,
         call=about.reversal("cancel", reference),
     )
@@ -470,20 +455,19 @@ def _follows(state: Round, operator: Operator, *, at: str) -> list[Event]:
     if state.cancelling and state.standing("accepted"):
         accepted = state.standing("accepted")
         return _refunds(state, accepted, operator, by=state.cancelling, at=at)
-    named = {"recorded_at": at, "operator": state.operator, "round": state.id}
     if state.decided:
-        return _towards_the_end(state, operator, named)
-    return [events.RoundCancelled(**named)] if _all_went_back(state) else []
+        return _towards_the_end(state, operator, at=at)
+    return [events.RoundCancelled(**_named(state, at))] if _all_went_back(state) else []
 
 
-def _towards_the_end(state: Round, operator: Operator, named: dict[str, str]) -> list[Event]:
+def _towards_the_end(state: Round, operator: Operator, *, at: str) -> list[Event]:
     """The wallet hears of the end once it has confirmed every result, and only if it took a bet."""
     if state.unconfirmed or state.end == "requested":
         return []
     if state.end == "ended" and state.taken:
         call = _about(state, operator, session=state.session).end()
-        return [events.EndRequested(**named, reference=state.id, call=call)]
-    return [events.RoundCompleted(**named)]
+        return [events.EndRequested(**_named(state, at), reference=state.id, call=call)]
+    return [events.RoundCompleted(**_named(state, at))]
 
 
 def _all_went_back(state: Round) -> bool:
@@ -509,6 +493,11 @@ def _opened(
         game=bet.game,
         game_name=bet.game_name,
     )
+
+
+def _named(state: Round, at: str) -> dict[str, str]:
+    """Returns what every event of a round says: when, and which round's."""
+    return {"recorded_at": at, "operator": state.operator, "round": state.id}
 
 
 def _about(state: Round, operator: Operator, *, session: str) -> About:
