@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
+import msgspec
 from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
@@ -146,12 +147,15 @@ class AuditFile:
 
     @property
     def upto(self) -> Upto:
-        """How far it goes."""
+        """How far it goes. Raises AuditFileUnfit."""
         found = self.db.execute(
             "select a.position, a.hash, coalesce(e.clock, '') from audit a"
             " left join events e on e.position = a.position"
-        )
-        return Upto(*found.fetchone())
+        ).fetchone()
+        try:
+            return msgspec.convert(found, Upto)
+        except msgspec.ValidationError as error:
+            raise AuditFileUnfit(f"the audit file does not say how far it goes: {error}") from error
 
     def append(self, stored: Sequence[Stored], *, source: str, at: str) -> None:
         """Adds the events that follow, read from a source; `at` is the time.
@@ -200,9 +204,12 @@ class AuditFile:
             self.db.table("contradictions").insert({"found_at": at, **said})
 
     def hash_at(self, position: int) -> str:
-        """Returns the hash of an event that is in the file."""
-        found = self.db.execute("select hash from events where position = ?", (position,))
-        hashed: str = found.fetchone()[0]
+        """Returns the hash of an event that is in the file. Raises AuditFileUnfit."""
+        statement = "select hash from events where position = ?"
+        found = self.db.execute(statement, (position,)).fetchone()
+        if found is None:
+            raise AuditFileUnfit(f"position {position} is gone from the audit file: begin anew")
+        hashed: str = found[0]
         return hashed
 
 
@@ -236,7 +243,7 @@ def open_audit_file(path: Path) -> Database:
         raise AuditFileUnfit(
             f"{path}: {error}; if making it was cut short, continue it with roundbook audit-file"
         ) from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeError) as error:  # which its errors may quote
         raise AuditFileUnfit(f"{path}: {error}") from error
     return db
 
@@ -247,7 +254,7 @@ def continue_audit_file(path: Path, layout: Layout, *, source: str, at: str) -> 
         db = _connected(f"file:{quote(str(path.absolute()))}?mode=rwc")
         with _closed_on_error(db):
             _take_over(db, path, layout, source=source, at=at)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeError) as error:
         raise AuditFileUnfit(f"{path}: {error}") from error
     return AuditFile(db, layout)
 
@@ -301,10 +308,12 @@ def _create(db: Database, layout: Layout, *, source: str, at: str) -> None:
 
 
 def _check_format(db: Database, path: Path) -> None:
-    (found,) = db.execute("select format from audit").fetchone()
-    if found != FORMAT:
+    found = db.execute("select format from audit").fetchone()
+    if found is None:
+        raise AuditFileUnfit(f"{path} does not say what it holds: begin anew")
+    if found[0] != FORMAT:
         raise AuditFileUnfit(
-            f"{path} has the format {found}, this program's is {FORMAT}: begin anew"
+            f"{path} has the format {found[0]}, this program's is {FORMAT}: begin anew"
         )
 
 

@@ -15,17 +15,13 @@ from sqlite_utils import Database
 from ledger.event import Event
 from ledger.money import to_text
 from ledger.rebuild import without_collector
-from ledger.store import Record, StoreUnfit
+from ledger.store import Record
 from projections import as_of
 from projections.as_of import Balance, Entry, Line, NotThere, RoundAsOf
-from projections.audit_file import (
-    AuditFileUnfit,
-    Contradiction,
-    is_audit_file,
-    open_audit_file,
-)
+from projections.audit_file import Contradiction, is_audit_file
 from scripts import options, tables
 from scripts.audit_file import catch_up
+from scripts.opened import opened
 from scripts.progress import progress
 from scripts.source import open_source
 
@@ -65,8 +61,7 @@ def balance(
     moment = None if time is None else options.utc(time, "--as-of")
     with _book(where, token, upto=position) as db:
         at = _position(db, moment, position)
-        found = as_of.balance(db, user, currency, at=at)
-    said = _money(found, "cash")
+        said = _money(as_of.balance(db, user, currency, at=at), "cash")
     if as_json:
         click.echo(msgspec.json.encode(said))
     else:
@@ -101,10 +96,11 @@ def round_(
     """
     with _book(where, token) as db:
         found = as_of.round_as_of(db, provider, round_id, at=version)
-    said = _money(found, "staked", "won", "reversed")
-    transactions = [
-        {**asdict(each), "amount": to_text(each.amount, found.scale)} for each in found.transactions
-    ]
+        said = _money(found, "staked", "won", "reversed")
+        transactions = [
+            {**asdict(each), "amount": to_text(each.amount, found.scale)}
+            for each in found.transactions
+        ]
     if as_json:
         click.echo(msgspec.json.encode({**said, "transactions": transactions}))
         return
@@ -186,9 +182,7 @@ def _book(where: str, token: str | None, *, upto: int | None = None) -> Iterator
             path = Path(stack.enter_context(TemporaryDirectory(prefix="roundbook-"))) / "audit.db"
             _copy(where, token, path, upto)
         try:
-            yield stack.enter_context(open_audit_file(path))
-        except AuditFileUnfit as error:
-            raise StoreUnfit(str(error)) from error
+            yield stack.enter_context(opened(path))
         except NotThere as unknown:
             raise click.ClickException(str(unknown)) from None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import msgspec
+from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
 from ledger.mapper import Mapper, Unreadable
 from ledger.moments import text, utc_now
@@ -120,7 +121,7 @@ def catch_up(
     """
     layout = LAYOUTS[party or party_of(source)]
     with (
-        _fit(),
+        _fit(out),
         closing(continue_audit_file(out, layout, source=source.name, at=text(now()))) as file,
     ):
         seals = source.seals()  # before the head: none may be of later than that
@@ -141,12 +142,14 @@ def catch_up(
 
 
 @contextmanager
-def _fit() -> Iterator[None]:
+def _fit(out: Path) -> Iterator[None]:
     """What is wrong with the file is said as it is of a store."""
     try:
         yield
     except AuditFileUnfit as error:
         raise StoreUnfit(str(error)) from error
+    except sqlite3.Error as error:
+        raise StoreUnfit(f"{out}: {error}") from error
 
 
 def _made(file: AuditFile, party: Party, begin: Upto) -> Made:
@@ -334,4 +337,8 @@ def _encoded(seal: Seal) -> str:
 
 
 def _seal(encoded: str) -> Seal:
-    return msgspec.json.decode(encoded, type=Seal)
+    """Returns a seal that the file holds. Raises AuditFileUnfit."""
+    try:
+        return msgspec.json.decode(encoded, type=Seal)
+    except msgspec.DecodeError as error:
+        raise AuditFileUnfit(f"a seal in the audit file cannot be read: {error}") from error

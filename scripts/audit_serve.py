@@ -15,8 +15,7 @@ from api.audit.door import Door
 from api.audit.pages import pages
 from api.audit.shelf import Shelf
 from projections import as_of
-from projections.audit_file import AuditFileUnfit, open_audit_file
-from scripts.report import unfit
+from scripts.opened import opened
 from scripts.serve import LOOPBACK, check_free
 
 THREADS = 4
@@ -64,11 +63,8 @@ def audit_serve(*, files: tuple[Path, ...], host: str, port: int, token: str | N
 def _by_party(files: tuple[Path, ...]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for file in files:
-        try:
-            with open_audit_file(file) as db:
-                party = as_of.head(db).party
-        except AuditFileUnfit as error:
-            raise unfit(file, error) from error
+        with opened(file) as db:
+            party = as_of.head(db).party
         if party in found:
             raise click.UsageError(f"{found[party]} and {file} are both of the {party}'s book")
         found[party] = file

@@ -11,14 +11,13 @@ from typing import Any
 import click
 import msgspec
 from eventsourcing.persistence import PersistenceError
-from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
 from api.settings import Settings
 from ledger.store import StoreUnfit, open_store, told
 from projections import as_of
-from projections.audit_file import AuditFileUnfit, open_audit_file
 from scripts import options
 from scripts.keeper import PARTIES
+from scripts.opened import opened
 from scripts.source import Party
 from scripts.tables import show
 
@@ -91,7 +90,7 @@ def _listed(id_: str, settings: Settings, party: Party) -> Listed:
         kept = _kept_upto(settings, party)
         with closing(open_store(store, read_only=True)) as opened:
             head, size = opened.head().position, opened.size()
-    except (StoreUnfit, PersistenceError, AuditFileUnfit, sqlite3.DatabaseError) as error:
+    except (StoreUnfit, PersistenceError) as error:
         return Listed(**about, state=UNREADABLE, error=" ".join(str(error).split()))
     lag = None if kept is None else head - kept
     return Listed(**about, head=head, bytes=size, lag=lag, state=_state(settings))
@@ -102,7 +101,7 @@ def _kept_upto(settings: Settings, party: Party) -> int | None:
     file = settings.audit_files()[party]
     if not (settings.audit.keep and file.exists()):
         return None
-    with closing(open_audit_file(file)) as db:
+    with opened(file) as db:
         return as_of.head(db).position
 
 

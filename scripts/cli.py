@@ -1,10 +1,10 @@
 """The `roundbook` command."""
 
-import sqlite3
 import sys
 
 import click
 from eventsourcing.persistence import PersistenceError
+from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
 from api.settings import SettingsWrong
 from ledger.mapper import Unreadable

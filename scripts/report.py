@@ -1,8 +1,6 @@
 """`roundbook report`: what a regulator asks for, from an audit file."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -10,14 +8,12 @@ from typing import Any
 import click
 import msgspec
 from sqlite_utils import Database
-from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
-from api.audit.links import shell
-from ledger.store import StoreUnfit, open_store
-from projections.audit_file import AuditFileUnfit, open_audit_file
+from ledger.store import StoreUnfit
 from projections.forms import Report, as_csv, as_plain, said
 from projections.reports import REPORTS, Asked, RoundUnknown
 from scripts import tables
+from scripts.opened import opened
 
 ANY_PARTY = ("verification",)
 """Reports of any audit file; the others are of an operator's."""
@@ -91,7 +87,7 @@ def report(
     )
     _check(name, asked)
     try:
-        with _opened(file) as db:
+        with opened(file) as db:
             _check_party(name, db, file)
             made = REPORTS[name].make(db, asked)
     except RoundUnknown as unknown:
@@ -111,31 +107,6 @@ def _check(name: str, asked: Asked) -> None:
         raise click.BadParameter(
             f"{asked.since} is after --until {asked.until}", param_hint="--since"
         )
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[Database]:
-    """Yields an audit file as it is at one moment, though it may be continued. Raises StoreUnfit."""
-    try:
-        with closing(open_audit_file(file)) as db:
-            db.execute("begin")
-            yield db
-    except AuditFileUnfit as error:
-        raise unfit(file, error) from error
-    except sqlite3.DatabaseError as error:
-        raise StoreUnfit(f"{file}: {error}") from error
-
-
-def unfit(file: Path, error: AuditFileUnfit) -> StoreUnfit:
-    """Returns what is wrong with a file: it is missing, it is a book, or what the error says."""
-    if not file.exists():
-        return StoreUnfit(f"there is no {file}")
-    try:
-        open_store(f"sqlite:///{file}", read_only=True).close()
-    except StoreUnfit:
-        return StoreUnfit(str(error))
-    command = shell("audit-file", str(file.with_suffix(".audit.db")), options=["--from", str(file)])
-    return StoreUnfit(f"{file} is a book; `{command}` makes an audit file of it")
 
 
 def _check_party(name: str, db: Database, file: Path) -> None:

@@ -1,0 +1,47 @@
+"""An audit file that is read: whatever is wrong with it is one sentence."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+from sqlite_utils import Database
+from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
+
+from api.audit.links import shell
+from ledger.store import StoreUnfit, open_store
+from projections.as_of import Damaged
+from projections.audit_file import AuditFileUnfit, open_audit_file
+
+NOT_AS_WRITTEN = (
+    *(Damaged, msgspec.MsgspecError),
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError),
+)
+"""What reading comes to where a file's rows are gone, or are of other types."""
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[Database]:
+    """Yields an audit file as it is at one moment, though it may be continued. Raises StoreUnfit."""
+    try:
+        with closing(open_audit_file(file)) as db:
+            db.execute("begin")
+            yield db
+    except AuditFileUnfit as error:
+        raise _unfit(file, error) from error
+    except sqlite3.Error as error:
+        raise StoreUnfit(f"{file}: {error}") from error
+    except NOT_AS_WRITTEN as error:
+        raise StoreUnfit(f"{file}: what is in it is not what was put there: {error}") from error
+
+
+def _unfit(file: Path, error: AuditFileUnfit) -> StoreUnfit:
+    """Returns what is wrong with a file: it is missing, it is a book, or what the error says."""
+    if not file.exists():
+        return StoreUnfit(f"there is no {file}")
+    try:
+        open_store(f"sqlite:///{file}", read_only=True).close()
+    except StoreUnfit:
+        return StoreUnfit(str(error))
+    command = shell("audit-file", str(file.with_suffix(".audit.db")), options=["--from", str(file)])
+    return StoreUnfit(f"{file} is a book; `{command}` makes an audit file of it")
