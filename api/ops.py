@@ -23,7 +23,8 @@ def ops(book: Book, provider: ProviderBook | None) -> APIBlueprint:
     def readyz() -> Response:
         """Reads the heads from the stores, and asks whether the writers take commands, and can write them.
 
-        `copies`: "synchronous" where another machine holds what is answered too.
+        `hash`: of the last event, by which a book is told from another. `copies`: "synchronous" where
+        another machine holds what is answered too.
         """
         if not (book.writes and (provider is None or provider.writes)):
             return json_response({"status": "the writer has stopped"}, 503)
@@ -31,13 +32,17 @@ def ops(book: Book, provider: ProviderBook | None) -> APIBlueprint:
             book.check_writing()
             if provider:
                 provider.check_writing()
+            head = book.store.head()
             ready = {
                 "status": "ready",
-                "position": book.store.head().position,
+                "position": head.position,
+                "hash": head.hash.hex(),
                 "copies": book.store.copies(),
             }
             if provider:
-                ready["provider_position"] = provider.store.head().position
+                head = provider.store.head()
+                ready["provider_position"] = head.position
+                ready["provider_hash"] = head.hash.hex()
                 ready["sweep"] = "stopped" if provider.sweep().stopped_at else "running"
             return json_response(ready)
         except PersistenceError as error:

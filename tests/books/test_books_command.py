@@ -1,6 +1,7 @@
 import json
 import socket
-from contextlib import closing
+import threading
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 
@@ -113,6 +114,57 @@ def test_a_port_that_takes_a_question_and_does_not_answer_is_not_ready(tmp_path)
         status, found = listed(several.config)
 
     assert (status, found["acme", "operator"]["state"]) == (0, "not ready")
+
+
+@contextmanager
+def answering(port, answer):
+    """Has something listen on a port that gives every question the same answer, whatever it is."""
+
+    def serve():
+        with suppress(OSError):
+            while True:
+                asking, _ = listening.accept()
+                with asking:
+                    asking.recv(65536)
+                    asking.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", port)) as listening:
+        threading.Thread(target=serve, daemon=True).start()
+        yield
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\nwelcome",
+        b'HTTP/1.1 200 OK\r\n\r\n{"status":"ready"}',
+        b'HTTP/1.1 200 OK\r\n\r\n{"status":"ready","position":0,"hash":""}',
+        b"HTTP/1.1 404 Not Found\r\n\r\n",
+        b"HTTP/1.1 503 Service Unavailable\r\n\r\n<html>",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+    ],
+)
+def test_a_port_where_something_else_answers_is_taken(tmp_path, answer):
+    several = Several(tmp_path, document(tmp_path, ids=["acme"]))
+    made(f"sqlite:///{tmp_path}/acme.db")
+
+    with answering(several.books["acme"].port, answer):
+        status, found = listed(several.config)
+
+    assert (status, found["acme", "operator"]["state"]) == (0, "taken")
+
+
+def test_a_service_of_another_book_as_long_is_not_this_ones(one_down, tmp_path):
+    several, _ = one_down
+    ours = document(tmp_path, ids=["acme"])
+    ours["book"][0]["server"]["port"] = several.books["acme"].port
+    assert made(f"sqlite:///{tmp_path}/acme.db") == several.books["acme"].head
+
+    found = listed(Several(tmp_path, ours).config)[1]
+
+    assert [each["state"] for each in found.values()] == ["taken"]
+    assert [each["state"] for each in listed(several.config)[1].values()][:2] == ["ready"] * 2
 
 
 def test_books_in_a_database_are_listed_with_their_tables_size_and_no_password(tmp_path, postgres):

@@ -413,7 +413,7 @@ def test_a_service_that_runs_is_alive_and_ready(busy):
     assert ready.status == 200
     assert ready.json == {
         "status": "ready",
-        "position": busy.head["position"],
+        **busy.head,
         "copies": "none",
     }
 

@@ -1032,7 +1032,9 @@ def test_whether_the_provider_is_ready_is_said_beside_the_wallet(pair):
         "status": "ready",
         "copies": "none",
         "position": heads[0].position,
+        "hash": heads[0].hash.hex(),
         "provider_position": heads[1].position,
+        "provider_hash": heads[1].hash.hex(),
         "sweep": "running",
     }
 
@@ -1117,9 +1119,13 @@ def test_a_provider_plays_a_round_at_the_wallet_of_its_own_process(server, opera
 def test_a_process_with_both_books_says_so_when_it_is_ready(server):
     ready = server.get("/readyz").json
 
-    assert set(ready) == {"status", "position", "copies", "provider_position", "sweep"}
-    assert ready["position"] == server.get("/api/head").json["position"]
-    assert ready["provider_position"] == server.get("/api/provider/head").json["position"]
+    assert set(ready) == {
+        *("status", "position", "hash", "copies"),
+        *("provider_position", "provider_hash", "sweep"),
+    }
+    ours, theirs = (server.get(f"{api}/head").json for api in ("/api", "/api/provider"))
+    assert ours == {"position": ready["position"], "hash": ready["hash"]}
+    assert theirs == {"position": ready["provider_position"], "hash": ready["provider_hash"]}
 
 
 def test_what_was_owed_when_the_process_died_is_delivered_by_the_next(tmp_path):
