@@ -15,6 +15,7 @@ from api.audit.pages import pages
 from api.audit.shelf import Behind, NotKept, Shelf
 from api.audit.views import Unasked
 from api.credentials import Partner
+from api.folders import make_folder
 from api.fresh import NotYet
 from api.loop import Turns
 from api.operator import calls as wallet_calls
@@ -156,7 +157,7 @@ def _add_sealing(app: APIFlask, seals: Seals, now: Callable[[], datetime]) -> No
     except (OSError, KeyWrong) as error:
         raise SettingsWrong(f"seals.key: {seals.key}: {error}") from error
     if seals.folder:
-        Path(seals.folder).mkdir(parents=True, exist_ok=True)
+        make_folder(Path(seals.folder), "seals.folder")
     for party, name in BOOKS.items():
         if name in app.extensions:
             sealer = Sealer(

@@ -27,6 +27,7 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from api import BOOKS, close, create_app, start
+from api.folders import make_folder
 from api.http import log_defect, log_for
 from api.loop import Service
 from api.settings import ALONE, Settings, SettingsWrong
@@ -223,6 +224,8 @@ def _prepare(settings: Settings, *, demo: bool = False) -> None:
     check_free(settings.server.host, settings.server.port)
     app = create_app(settings)
     try:
+        for task in tasks(settings):
+            make_folder(task.file.parent, "audit.folder")
         if demo:
             _fund(app.extensions["book"])
     finally:

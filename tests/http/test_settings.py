@@ -5,7 +5,9 @@ import tomllib
 import pytest
 
 from api import create_app
+from api.folders import make_folder
 from api.settings import SettingsWrong, load, settle
+from ledger.seal import new_key
 from tests import controls
 from tests.http import wire
 
@@ -259,6 +261,31 @@ def test_serving_from_a_store_that_cannot_be_opened_exits_2_with_one_line(writte
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     one_sentence(done.stderr, names)
+
+
+@pytest.mark.parametrize("missing", ["", "/deeper"])
+@pytest.mark.parametrize(
+    ("key", "more"),
+    [("audit.folder", ""), ("seals.folder", "seals.key = '{0}/key'\naudit.keep = false\n")],
+)
+def test_serving_with_a_folder_that_cannot_be_written_exits_2_with_one_line(
+    written, tmp_path, key, more, missing
+):
+    (tmp_path / "key").write_bytes(new_key())
+    (tmp_path / "a file").touch()
+    folder = f"{tmp_path}/a file{missing}"
+    text = f"store = 'sqlite:///{tmp_path}/book.db'\nadmin.token = 'a'\n{key} = '{folder}'\n"
+
+    done = run("serve", "--config", str(written(text + more.format(tmp_path))))
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    one_sentence(done.stderr, f"{key}: nothing can be written in {folder}: ")
+
+
+def test_a_folder_that_is_missing_is_made_and_nothing_is_left_in_it(tmp_path):
+    make_folder(tmp_path / "a" / "b", "audit.folder")
+
+    assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
 def test_a_demo_never_listens_beyond_the_loopback(tmp_path):
