@@ -404,7 +404,8 @@ def _parsed(text: str, kind: Any, variable: str) -> Any:
             return [part.strip() for part in text.split(",") if part.strip()]
         return msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsWrong(f"{variable}: {error}") from error
+        words = _words(kind)
+        raise SettingsWrong(f"{variable}: {f'must be {words}' if words else error}") from error
 
 
 def _origins(kind: Any) -> set[Any]:
@@ -440,7 +441,27 @@ def _readable(message: str) -> str:
     """Turns `Expected ... - at `$.provider[0].id`` into `provider[0].id: expected ...`."""
     what, _, where = message.partition(" - at `$")
     key = where.rstrip("`").lstrip(".") or "the top level"
-    return f"{key}: {what[0].lower()}{what[1:]}"
+    words = _WORDS.get(key.rpartition(".")[2])
+    return f"{key}: {f'must be {words}' if words else what[0].lower() + what[1:]}"
+
+
+def _words(kind: Any) -> str:
+    """Returns what a value of a few words may be, as `a, b or c`; nothing for other types."""
+    if kind is bool:
+        return "true or false"
+    if get_origin(kind) is not Literal:
+        return ""
+    *first, last = get_args(kind)
+    return f"{', '.join(first)} or {last}"
+
+
+_WORDS = {
+    field.name: words
+    for block in _Block.__subclasses__()
+    for field in msgspec.structs.fields(block)
+    if (words := _words(field.type))
+}
+"""By key: in whatever block it stands, the words are the same."""
 
 
 def _check_stores(settings: Settings) -> None:

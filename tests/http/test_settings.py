@@ -193,6 +193,39 @@ def test_a_wrong_configuration_is_one_sentence_that_names_its_key(written, text,
     one_sentence(str(wrong.value), names)
 
 
+OPERATOR = "provider_book.token='g'\n[[operator]]\nsecure_login='o'\n"
+A_FEW_WORDS = {
+    "provider[0].dialect": (PROVIDER.replace("kyren-v1", "v9"), "lucky-monaco-v4 or kyren-v1"),
+    "operator[0].dialect": (f"{OPERATOR}dialect=5\n", "lucky-monaco-v4 or kyren-v1"),
+    "operator[0].hash": (f"{OPERATOR}hash='sha'\n", "md5_sorted, hmac_sha256 or off"),
+    "server.log_requests": ("server.log_requests = 'no'\n", "true or false"),
+    "audit.https": ("audit.https = 1\n", "true or false"),
+}
+
+
+@pytest.mark.parametrize("key", A_FEW_WORDS)
+def test_what_has_to_be_one_of_a_few_words_is_told_them(written, key):
+    text, words = A_FEW_WORDS[key]
+    file = written(f"admin.token = 'a'\n{text}")
+
+    with pytest.raises(SettingsWrong) as wrong:
+        load(file, {})
+
+    assert str(wrong.value) == f"{file}: {key}: must be {words}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("ROUNDBOOK_PROVIDER_P_DIALECT", "lucky-monaco-v4 or kyren-v1"),
+        ("ROUNDBOOK_PROVIDER_P_BETS", "true or false"),
+    ],
+)
+def test_a_variable_that_has_to_be_one_of_a_few_words_is_told_them(written, variable, words):
+    with pytest.raises(SettingsWrong, match=f"{variable}: must be {words}$"):
+        load(written(SMALLEST + PROVIDER), {variable: "perhaps"})
+
+
 def test_a_file_that_is_not_there_is_one_sentence_too(tmp_path):
     with pytest.raises(SettingsWrong, match=r"nowhere\.toml"):
         load(tmp_path / "nowhere.toml", {})
