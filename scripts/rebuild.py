@@ -1,8 +1,9 @@
 """`roundbook rebuild`: the tables again from the events, or only the check that they agree."""
 
 import sys
+from contextlib import closing
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from api.settings import SettingsWrong
 from ledger.rebuild import Difference, differences
 from ledger.rebuild import rebuild as rebuild_tables
-from ledger.store import open_store
+from ledger.store import open_store, told
 from scripts import options
 from scripts.source import MAPPERS, TABLES, Party
 from scripts.tables import show
@@ -36,37 +37,38 @@ def rebuild(
     \b
     Example: roundbook rebuild --check --store sqlite:///roundbook.db
     """
-    opened = open_store(_store(config, store, party), TABLES[party], create=False)
-    mapper, head = MAPPERS[party], opened.head()
-    if not check:
-        rows = rebuild_tables(opened, mapper)
-        _print({"position": head.position, "rows": rows}, as_json=as_json)
-        return
-    found = differences(opened, mapper)
+    where, mapper = _where(config, store, party), MAPPERS[party]
+    with closing(open_store(where, TABLES[party], create=False)) as opened:
+        about: dict[str, Any] = {"store": told(where), "position": opened.head().position}
+        if not check:
+            _print({**about, "rows": rebuild_tables(opened, mapper)}, as_json=as_json)
+            return
+        found = differences(opened, mapper)
     if as_json:
-        _print({"position": head.position, "differences": found}, as_json=True)
+        _print({**about, "differences": found}, as_json=True)
     else:
-        _print_table(found, head.position)
+        _print_table(found, **about)
     sys.exit(1 if found else 0)
 
 
-def _store(config: Path | None, store: str | None, party: Party) -> str:
-    stores = options.settings(config)[0].books()
-    if store is None and party not in stores:
+def _where(config: Path | None, store: str | None, party: Party) -> str:
+    books = options.settings(config)[0].books()
+    if store is None and party not in books:
         raise SettingsWrong("provider_book: there is none in the configuration")
-    return store or stores[party]
+    return store or books[party]
 
 
-def _print(result: dict[str, object], *, as_json: bool) -> None:
+def _print(result: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(result))
     else:
-        click.echo(f"{result['rows']} rows derived from {result['position']} events")
+        click.echo("{rows} rows of {store} derived from {position} events".format(**result))
 
 
-def _print_table(found: list[Difference], position: int) -> None:
+def _print_table(found: list[Difference], store: str, position: int) -> None:
     if not found:
-        click.echo(f"every table agrees with all {position} events")
+        click.echo(f"every table of {store} agrees with all {position} events")
         return
     rows = [(each.table, " ".join(each.key), f"{each.stored}", f"{each.derived}") for each in found]
-    show(("table", "key", "stored", "derived from events"), rows, title=f"{len(found)} differ")
+    click.echo(f"{len(found)} differ in {store}, at position {position}")
+    show(("table", "key", "stored", "derived from events"), rows)
