@@ -124,12 +124,12 @@ def history(*, named: str, where: str, token: str | None, as_json: bool) -> None
     """
     with _book(where, token) as db:
         found = [_money(entry, "amount", "cash") for entry in as_of.history(db, named)]
+        if not found:
+            raise NotThere(f"nothing is known of {named}")
     if as_json:
         click.echo(msgspec.json.encode(found))
-    elif found:
-        _table(found, leave_out={"scale", "stream", "version", "transaction_id"})
     else:
-        click.echo(f"nothing is known of {named}")
+        _table(found, leave_out={"scale", "stream", "version", "transaction_id"})
 
 
 @click.command(short_help="Print the events as they are stored, in their order.")

@@ -70,7 +70,7 @@ def retry(config: Path | None, id_: str, *, as_json: bool) -> None:
             command = RetryDelivery(operator=operator, kind=kind, reference=reference)
             recorded = book.submit(command).recorded
         except Refusal as refusal:
-            raise click.BadParameter(f"{id_}: {refusal.detail}") from None
+            raise click.ClickException(f"{id_}: {refusal.detail}") from None
     if as_json:
         click.echo(msgspec.json.encode({"id": id_, "retried": recorded}))
     else:

@@ -71,7 +71,7 @@ def report(
     adjustments               deposits, withdrawals, freezes, unfreezes, promos
     verification              what the file was copied from, up to where, and its seals
 
-    Exits 1 where a variance is not zero, 2 where the report cannot be made.
+    Exits 1 where a variance is not zero or the round is not known, 2 where the report cannot be made.
 
     \b
     Example: roundbook report daily-wallets audit.db --user 123456 --csv
@@ -91,7 +91,7 @@ def report(
             _check_party(name, db, file)
             made = REPORTS[name].make(db, asked)
     except RoundUnknown as unknown:
-        raise click.BadParameter(str(unknown), param_hint="--round") from None
+        raise click.ClickException(str(unknown)) from None
     _PRINTERS[form](made)
     sys.exit(0 if made.holds else 1)
 

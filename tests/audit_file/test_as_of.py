@@ -317,13 +317,11 @@ def test_a_question_that_cannot_be_asked_is_one_sentence(audited: Path) -> None:
     both = CliRunner().invoke(balance, [*player, "--at", "1", "--as-of", "2999-01-01"])
     beyond = CliRunner().invoke(balance, [*player, "--at", "100000"])
     unknown = CliRunner().invoke(round_, ["LuckyMonaco", "none", "--from", str(audited)])
-    nothing = CliRunner().invoke(history, ["nobody", "--from", str(audited)])
 
     assert (both.exit_code, beyond.exit_code, unknown.exit_code) == (2, 2, 1)
     assert "give either --as-of or --at" in both.stderr
     assert "the book ends at" in beyond.stderr
     assert "there is no round none of LuckyMonaco" in unknown.stderr
-    assert (nothing.exit_code, nothing.stdout) == (0, "nothing is known of nobody\n")
     with pytest.raises(StoreUnfit):
         ask(balance, controls.PLAYER, "USD", "--from", "nothing.db")
 

@@ -634,11 +634,6 @@ def test_a_variance_is_shown_and_exits_1(name, statement, own_file):
             ("--since", "2026-11-22", "--until", "2026-11-21"),
             "2026-11-22 is after --until 2026-11-21",
         ),
-        (
-            "round-history",
-            ("--provider", "Kyren", "--round", "no"),
-            "nothing is recorded of round no of Kyren",
-        ),
         ("of-nothing", (), "'of-nothing' is not one of"),
     ],
 )

@@ -1,0 +1,57 @@
+from contextlib import closing
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from ledger.sealing import Sealer
+from scripts.cli import roundbook
+from tests import controls, seals
+from tests.provider import examples
+
+NOT_THERE = {
+    "balance nobody USD --from audit.db": "player nobody has no wallet in USD",
+    "balance 123456 XXX --from audit.db --json": "player 123456 has no wallet in XXX",
+    "round LuckyMonaco none --from audit.db": "there is no round none of LuckyMonaco",
+    "history nobody --from audit.db": "nothing is known of nobody",
+    "history nobody --from book.db --json": "nothing is known of nobody",
+    "prove none --from book.db": "no such event in book.db names none",
+    "report round-history audit.db --provider Kyren --round none": "of round none of Kyren",
+    "deliveries retry acme/refund/none": "acme/refund/none: ",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("books")
+    with closing(controls.new_book(f"sqlite:///{path}/book.db")) as book:
+        controls.fund(book)
+        Sealer(book.store, seals.new_signer()).seal()
+    examples.new_book(f"sqlite:///{path}/provider.db", now=examples.Clock()).close()
+    operator = (
+        "secure_login='acme'", "token='t'", "hash='off'", "wallet_url='http://127.0.0.1'",
+        "dialect='kyren-v1'", "member='m'", "wallet_token='w'",
+    )  # fmt: skip
+    (path / "roundbook.toml").write_text(
+        "store = 'sqlite:///book.db'\nadmin.token = 'a'\n"
+        "provider_book = {store = 'sqlite:///provider.db', token = 'g'}\n"
+        f"operator = [{{{', '.join(operator)}}}]\n"
+    )
+    made = CliRunner().invoke(
+        roundbook, ["audit-file", f"{path}/audit.db", "--from", f"{path}/book.db"]
+    )
+    assert made.exit_code == 0
+    return path
+
+
+@pytest.mark.parametrize("command", NOT_THERE)
+def test_what_is_not_there_is_one_sentence_and_exits_1(
+    folder: Any, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(roundbook, command.split())
+
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: ")
+    assert NOT_THERE[command] in done.stderr
+    assert done.stderr.count("\n") == 1
