@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from ledger.event import Event
 from ledger.mapper import Mapper, Unreadable
+from ledger.moments import text, utc_now
 from ledger.projection import Row
 from ledger.store import EVENTS, StoreUnfit, open_store
 from projections.forms import Report, as_csv
@@ -48,7 +49,7 @@ def reconcile(
     \b
     Example: roundbook reconcile roundbook.db provider.db --since 2026-11-01
     """
-    after = options.utc(since, "--since") if since else ""
+    after = _begun(since) if since else ""
     with (
         Progress(console=Console(stderr=True), transient=True, disable=not _watched()) as progress,
         _events(operator_store, "operator", progress) as ours,
@@ -63,6 +64,14 @@ def reconcile(
 
 
 # reading
+
+
+def _begun(since: str) -> str:
+    """Returns a time as events keep it, and not one from which on there can be nothing to compare."""
+    after = options.utc(since, "--since")
+    if after > text(utc_now()):
+        raise click.BadParameter(f"{since} is still to come", param_hint="--since")
+    return after
 
 
 def _watched() -> bool:

@@ -1,5 +1,6 @@
 import csv
 import json
+from datetime import UTC, datetime
 from io import StringIO
 from itertools import count
 
@@ -21,6 +22,7 @@ from tests import controls
 
 LOGIN, OTHER_LOGIN = "acme", "bellagio"
 BEFORE, AT, AFTER = (f"2026-11-{day}T12:00:00.000000Z" for day in (20, 21, 22))
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PROVIDERS = Mapper(theirs.TYPES)
 
 SAID = {
@@ -96,8 +98,9 @@ def write(path, mapper, events):
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, monkeypatch):
     number = count()
+    monkeypatch.setattr("scripts.reconcile.utc_now", lambda: NOW)
 
     def runner(at_operator, at_provider, *options):
         folder = tmp_path / str(next(number))
@@ -532,6 +535,16 @@ def test_since_is_a_date_in_utc_or_a_time_with_its_offset(run, time, bets):
     result = run(operator(*PLACED), provider(*ACCEPTED), "--since", time)
 
     assert result.stdout.startswith(f"{bets} bets, ")
+
+
+def test_since_is_not_of_the_future(run):
+    books = operator(*PLACED), provider(*ACCEPTED)
+    now, later = "2026-11-23T13:00:00+01:00", "2026-11-23T12:00:00.000001Z"
+
+    assert run(*books, "--since", now).exit_code == 0
+    refused = run(*books, "--since", later)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert f"--since: {later} is still to come" in refused.stderr
 
 
 @pytest.mark.parametrize("time", ["yesterday", "2026-11-31", "2026-11-21T12:00:00", "1"])
