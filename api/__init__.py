@@ -76,6 +76,7 @@ def create_app(
     book = Book(store, settings.house(), latch=turns.latch, on_defect=http.log_defect, now=now)
     app = http.App("api", title="Roundbook", version="0.1.0", docs_path=None)
     app.url_map.merge_slashes = False  # an id may hold them
+    app.url_map.converters["id"] = http.Id
     app.security_schemes = PARTNER
     app.extensions["book"] = book
     app.extensions["turns"] = turns

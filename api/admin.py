@@ -150,7 +150,7 @@ def admin(
         view = blueprint.doc(summary=f"{turned.__doc__}".rstrip("."))(switch(turned))
         blueprint.post(f"{path}/{verb}")(may_write(view))
 
-    @blueprint.get("/rounds/<provider>/<path:round_id>")
+    @blueprint.get("/rounds/<provider>/<id:round_id>")
     @may_read
     @blueprint.input(At, location="query")
     @blueprint.doc(summary="A round as it is now, or as of one of its versions")

@@ -14,7 +14,7 @@ from apiflask import APIFlask
 from apiflask.schema_adapters.marshmallow import parser
 from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import MapAdapter, PathConverter
 
 from ledger.reader import MOST_BYTES, NotJson, read
 from ledger.refusals import Refusal
@@ -66,6 +66,13 @@ class App(APIFlask):
             default_method=environ["REQUEST_METHOD"],
             query_args=environ.get("QUERY_STRING", ""),
         )
+
+
+class Id(PathConverter):
+    """An id in a path: it may hold slashes, and begin with one; they come percent-encoded."""
+
+    regex = ".+?"
+    part_isolating = False
 
 
 @parser.location_loader("json")

@@ -38,7 +38,7 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
     may_play = blueprint.auth_required(auth, roles=["game"])
     may_read = blueprint.auth_required(auth, roles=["auditor"])
     may_act = blueprint.auth_required(auth, roles=["admin"])
-    path = "/rounds/<path:round_id>"
+    path = "/rounds/<id:round_id>"
 
     @blueprint.post(f"{path}/bets")
     @may_play
@@ -145,7 +145,7 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
         found = desk.book.undelivered(limit=MOST_DELIVERIES)
         return json_response({"deliveries": [delivery_json(each) for each in found]})
 
-    @blueprint.post("/deliveries/<operator>/<kind>/<path:reference>/retry")
+    @blueprint.post("/deliveries/<operator>/<kind>/<id:reference>/retry")
     @may_act
     @blueprint.doc(summary="Send a delivery again, now")
     def retry(operator: str, kind: Any, reference: str) -> Response:

@@ -1,6 +1,7 @@
 import os
 import signal
 from contextlib import closing
+from urllib.parse import quote
 
 import pytest
 
@@ -49,6 +50,18 @@ def test_both_books_have_their_own(tmp_path):
         server.fund("1")
         follows(server, tmp_path / "away" / "audit" / "book.audit.db")
         follows(server, tmp_path / "away" / "audit" / "provider.audit.db", "/api/provider")
+
+
+@pytest.mark.parametrize("name", ["a/b", "/a//b/"])
+def test_a_round_whose_name_has_slashes_has_its_page(tmp_path, config, name):
+    with serving(tmp_path, config) as server:
+        server.fund(wire.PLAYER)
+        bet = {**wire.BY_NAME["/V4", "bet"].body, "roundId": name, "amount": "1.00"}
+        assert server.send("POST", f"/V4/Bet?{wire.pair_of('/V4/Bet')}", bet).json["error"] == 0
+        follows(server, tmp_path / "book.audit.db")
+
+        page = f"/audit/operator/round.json?partner=LuckyMonaco&round={quote(name, safe='')}"
+        assert server.get(page, token=wire.AUDITOR).json["round"]["round"] == name
 
 
 def test_none_is_kept_where_the_settings_say_so(tmp_path):

@@ -605,6 +605,8 @@ def test_an_operator_in_the_query_that_is_none_is_malformed(standing, named):
         "a/b",
         "a//b",
         "a/",
+        "/a",
+        "/",
         "a%b",
         "a%2Fb",
         "a b",
@@ -1114,6 +1116,21 @@ def test_a_provider_plays_a_round_at_the_wallet_of_its_own_process(server, opera
     assert wallets.json["bets"][0]["transactionId"] == bet.json["transactionId"]
     found = server.get(f"{ROUNDS}/{operator}?operator={operator}", token=AUDITOR)
     assert (found.status, found.json["roundStatus"]) == (200, "Completed")
+
+
+@pytest.mark.parametrize("name", ["a/b", "/a//b/", "a%2Fb/..", "/"])
+def test_a_name_with_slashes_has_an_address_in_the_service(server, name):
+    at, reference = quote(name, safe=""), quote(f"{name}bet", safe="")
+    body = {"operator": LM, **GAME_CALLS["bets"], "reference": f"{name}bet"}
+
+    bet = server.send("POST", f"{ROUNDS}/{at}/bets", body, token=GAME)
+    retried = server.send(
+        "POST", f"/api/provider/deliveries/{LM}/bet/{reference}/retry", token=ADMIN
+    )
+
+    assert [each.json["roundId"] for each in (bet, retried)] == [name, name]
+    for round_ in (f"{ROUNDS}/{at}?operator={LM}", f"/api/rounds/LuckyMonaco/{at}"):
+        assert server.get(round_, token=AUDITOR).json["roundId"] == name
 
 
 def test_a_process_with_both_books_says_so_when_it_is_ready(server):
