@@ -3,6 +3,8 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+DAY_S = 24 * 3600
+
 
 def utc_now() -> datetime:
     """Returns the wall clock's time, in UTC."""

@@ -1,13 +1,11 @@
 """`roundbook incomplete`: rounds without an outcome, and when they will be refunded."""
 
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 
 import click
 import msgspec
 
-from ledger.moments import moment, text
 from ledger.provider.book import Book, OpenRound
 from scripts import options, tables
 from scripts.deliveries import age
@@ -37,18 +35,14 @@ def incomplete(config: Path | None, limit: int, *, as_json: bool) -> None:
 
 def show(book: Book, found: list[OpenRound], *, as_json: bool) -> None:
     """Prints open rounds with the time from which each is refunded."""
+    house = book.house
+    rounds = [(each, house.operator(each.operator).due(each.open_since)) for each in found]
     if as_json:
-        data = [{**each._asdict(), "due_at": due(book, each)} for each in found]
+        data = [{**each._asdict(), "due_at": due} for each, due in rounds]
         click.echo(msgspec.json.encode(data))
         return
     if not found:
         click.echo("no round is open")
         return
-    rows = [(*each, age(each.open_since), due(book, each)) for each in found]
+    rows = [(*each, age(each.open_since), due) for each, due in rounds]
     tables.show(COLUMNS, rows, title=f"{len(found)} open")
-
-
-def due(book: Book, found: OpenRound) -> str:
-    """Returns the time from which a round's oldest bet is refunded by its age."""
-    days = book.house.operator(found.operator).retention_days
-    return text(moment(found.open_since) + timedelta(days=days))

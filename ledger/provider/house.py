@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from ledger.moments import DAY_S, later
 from ledger.money import iso_scale
 from ledger.provider.events import Kind
 from ledger.refusals import Malformed
@@ -27,6 +28,10 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
     def most_sends(self, kind: Kind) -> int:
         """Returns how many sends a burst has."""
         return 1 + (self.result_retries if kind == "result" else self.retries)
+
+    def due(self, open_since: str) -> str:
+        """Returns the time from which a bet that is open since another is refunded by its age."""
+        return later(open_since, seconds=self.retention_days * DAY_S)
 
 
 class House(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,11 +12,10 @@ from math import inf
 import msgspec
 
 from ledger.event import Event
-from ledger.moments import moment, text
+from ledger.moments import DAY_S, moment, text
 from ledger.provider.book import Book, OpenRound
 from ledger.provider.commands import ConfirmSweep, NoteSweep, RefundOverdue, StopSweep
 
-DAY_S = 24 * 3600
 MOST_STEP_S = 300.0
 """By which wall clock and steady clock may differ between two sweeps."""
 
@@ -105,16 +104,13 @@ class Sweeper:
         if stepped:
             return stepped
         upto = self._book.sweep().confirmed_upto
-        fresh = [each for each in found if self._became_overdue(each) > upto]
+        operator = self._book.house.operator
+        fresh = [each for each in found if operator(each.operator).due(each.open_since) > upto]
         if not fresh:
             return ""
         if len(fresh) > self._cap:
             return f"a crowd: more than {self._cap} rounds became overdue since the last sweep"
         return self._silence()
-
-    def _became_overdue(self, found: OpenRound) -> str:
-        days = self._book.house.operator(found.operator).retention_days
-        return text(moment(found.open_since) + timedelta(days=days))
 
     def _step(self, now: datetime, tick: float) -> str:
         """Compares how far both clocks went since the last sweep."""
