@@ -5,7 +5,7 @@ nothing was recorded later than that: where a clock was turned back, what follow
 later time waits for that time too. The column `clock` says it for every event.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,7 +15,7 @@ from sqlite_utils import Database
 from ledger.mapper import Mapper, Unreadable
 from ledger.names import name
 from ledger.operator import events as ours
-from ledger.projection import Recorded, Row
+from ledger.projection import Projection, Recorded, Row
 from ledger.provider import events as theirs
 from projections import rounds as operator_rounds
 from projections.journal import player
@@ -207,14 +207,21 @@ Transactions = dict[tuple[str, str], Transaction]
 """By kind and reference, in the order they were recorded."""
 
 
-def _of_operator(db: Database, told: list[Recorded]) -> dict[str, Any]:
+def _folded(
+    told: list[Recorded], rounds: Projection, place: Callable[[Transactions, Any], None]
+) -> tuple[dict[str, Any], Transactions]:
+    """Returns the columns of a round's row, and its transactions."""
     row: Row | None = None
     known: Transactions = {}
     for recorded in told:
-        row = operator_rounds.evolve(row, recorded)
-        _at_operator(known, recorded.event)
+        row = rounds.evolve(row, recorded)
+        place(known, recorded.event)
     assert row
-    said = dict(zip(operator_rounds.COLUMNS, row, strict=True))
+    return dict(zip(rounds.COLUMNS, row, strict=True)), known
+
+
+def _of_operator(db: Database, told: list[Recorded]) -> dict[str, Any]:
+    said, known = _folded(told, operator_rounds, _at_operator)
     scale = _scale(db, said["user"], said["currency"])
     return {**said, "scale": scale, "game": told[0].event.game, "transactions": [*known.values()]}
 
@@ -245,13 +252,7 @@ def _at_operator(known: Transactions, event: Any) -> None:
 
 
 def _of_provider(told: list[Recorded]) -> dict[str, Any]:
-    row: Row | None = None
-    known: Transactions = {}
-    for recorded in told:
-        row = provider_rounds.evolve(row, recorded)
-        _at_provider(known, recorded.event)
-    assert row
-    said = dict(zip(provider_rounds.COLUMNS, row, strict=True))
+    said, known = _folded(told, provider_rounds, _at_provider)
     back = sum(each.amount for each in known.values() if each.state in ("refunding", "refunded"))
     columns = ("user", "currency", "scale", "game", "status", "staked", "won", "opened_at")
     return {

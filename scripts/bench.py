@@ -182,12 +182,8 @@ def _in_process(plan: Plan, say: Say) -> dict[str, Any]:
         return {**book, **answer_of("scripts.bench_stock", *given)}
 
 
-bench.add_command(deliveries)
-bench.add_command(books)
-bench.add_command(postgres)
-bench.add_command(size)
-bench.add_command(spread)
-bench.add_command(bench_verify)
+for verb in (deliveries, books, postgres, size, spread, bench_verify):
+    bench.add_command(verb)
 
 if __name__ == "__main__":
     bench()

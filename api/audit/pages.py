@@ -47,8 +47,6 @@ WRONG: dict[type[Exception], tuple[int, str]] = {
 }
 """How what cannot be shown is answered."""
 
-Shower = Callable[[Look], View]
-
 
 def pages(shelf: Shelf, door: Door | None) -> APIBlueprint:
     """Returns the pages over the files of a shelf; without a door they are open to all."""
@@ -74,16 +72,8 @@ def pages(shelf: Shelf, door: Door | None) -> APIBlueprint:
     if door:
         _add_door(blueprint, door)
     for name, view in VIEWS.items():
-        _add(blueprint, shelf, name, view)
-    rule = "/<party>/reports/<name>"
-    blueprint.add_url_rule(
-        rule, "report", lambda party, name: _shown(shelf, party, "report", _report(name), "")
-    )
-    blueprint.add_url_rule(
-        f"{rule}.<form>",
-        "report_as",
-        lambda party, name, form: _shown(shelf, party, "report", _report(name), form),
-    )
+        _add(blueprint, shelf, name, name, view)
+    _add(blueprint, shelf, "reports/<name>", "report", report)
     blueprint.add_url_rule("/<path:rest>", "nowhere", _nowhere)
     for wrong, (status, word) in WRONG.items():
         blueprint.register_error_handler(wrong, _answered(status, word))
@@ -99,19 +89,14 @@ def _party(shelf: Shelf) -> dict[str, str]:
     return {"party": named} if named in shelf.files else {}
 
 
-def _add(blueprint: APIBlueprint, shelf: Shelf, name: str, view: Shower) -> None:
-    blueprint.add_url_rule(
-        f"/<party>/{name}", name, lambda party: _shown(shelf, party, name, view, "")
-    )
-    blueprint.add_url_rule(
-        f"/<party>/{name}.<form>",
-        f"{name}_as",
-        lambda party, form: _shown(shelf, party, name, view, form),
-    )
+def _add(
+    blueprint: APIBlueprint, shelf: Shelf, path: str, page: str, view: Callable[..., View]
+) -> None:
+    def shown(party: str, form: str = "", **named: str) -> Response | str:
+        return _shown(shelf, party, page, partial(view, **named), form)
 
-
-def _report(name: str) -> Shower:
-    return lambda look: report(look, name)
+    blueprint.add_url_rule(f"/<party>/{path}", page, shown)
+    blueprint.add_url_rule(f"/<party>/{path}.<form>", f"{page}_as", shown)
 
 
 # the door
@@ -156,7 +141,9 @@ def _add_door(blueprint: APIBlueprint, door: Door) -> None:
 # answers
 
 
-def _shown(shelf: Shelf, party: str, name: str, view: Shower, form: str) -> Response | str:
+def _shown(
+    shelf: Shelf, party: str, page: str, view: Callable[[Look], View], form: str
+) -> Response | str:
     if party not in shelf.files or form not in ("", *FORMS):
         raise NotThere("there is no such page")
     await_position(partial(shelf.reached, party))
@@ -166,7 +153,7 @@ def _shown(shelf: Shelf, party: str, name: str, view: Shower, form: str) -> Resp
         made = view(look)
         if form:
             return _exported(made, form)
-        return render_template(f"{name}.html", view=made, address=_address, **made.drawn)
+        return render_template(f"{page}.html", view=made, address=_address, **made.drawn)
 
 
 def _address(form: str = "", **changed: Any) -> str:
