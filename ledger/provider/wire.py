@@ -6,6 +6,7 @@ is checked where it is connected to, so that a name cannot point elsewhere the s
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
@@ -21,7 +22,11 @@ from ledger.provider.answers import Answer, Reply
 from ledger.provider.events import Call
 
 MOST_BYTES = 64 * 1024
+MOST_HEARD = 4 * MOST_BYTES
+"""Of an answer with its head, and with what it is cut into."""
+
 KEEP_ALIVE_S = 30.0
+_BLANK_LINE, _LAST_CHUNK = b"\r\n\r\n", b"\r\n0\r\n\r\n"
 
 _HEADERS = [
     ("Content-Type", "application/json"),
@@ -106,7 +111,53 @@ class Wire:
                 body += chunk
                 if len(body) > MOST_BYTES:
                     return Answer(outcome="invalid", detail="the answer is larger than 64 KiB")
-            return Reply(response.status, named.get(b"content-type", ""), bytes(body))
+            line: _Line = response.extensions["network_stream"]
+            whole = bytes(body)
+            line.is_spoilt = not line.ended(whole, in_chunks=b"transfer-encoding" in named)
+            return Reply(response.status, named.get(b"content-type", ""), whole)
+
+
+class _Line(httpcore.AsyncNetworkStream):
+    """A connection, and what came in on it since it was last written to.
+
+    What comes behind an answer, and be it the same answer again, must not pass for the next call's.
+    """
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream, self._heard = stream, bytearray()
+        self.is_spoilt = False
+
+    def ended(self, body: bytes, *, in_chunks: bool) -> bool:
+        """Returns whether nothing came in behind an answer's body, as far as that can be told."""
+        said = bytes(self._heard).partition(_BLANK_LINE)[2]
+        if in_chunks:
+            return said.partition(_LAST_CHUNK)[1:] == (_LAST_CHUNK, b"")
+        return said == body
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        some = await self._stream.read(max_bytes, timeout)
+        self._heard += some[: MOST_HEARD - len(self._heard)]
+        return some
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._heard.clear()
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _Line(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        """A connection on which something can be read before it was asked is not used again."""
+        spoilt = info == "is_readable" and self.is_spoilt
+        return spoilt or self._stream.get_extra_info(info)
 
 
 class _Guarded(httpcore.AsyncNetworkBackend):
@@ -130,13 +181,12 @@ class _Guarded(httpcore.AsyncNetworkBackend):
             raise AddressRefused(
                 "the wallet's address is private or link-local; allow_private = true allows it"
             )
+        how = port, timeout, local_address, socket_options
         *others, last = allowed
         for address in others:
             with suppress(httpcore.ConnectError, OSError):
-                return await self._backend.connect_tcp(
-                    address, port, timeout, local_address, socket_options
-                )
-        return await self._backend.connect_tcp(last, port, timeout, local_address, socket_options)
+                return _Line(await self._backend.connect_tcp(address, *how))
+        return _Line(await self._backend.connect_tcp(last, *how))
 
     async def sleep(self, seconds: float) -> None:
         await self._backend.sleep(seconds)
