@@ -91,4 +91,4 @@ def _as_texts(key: Key) -> list[str]:
 
 
 def _stored(store: Store, table: str, width: int) -> dict[Key, Row]:
-    return {row[:width]: row[width:] for row in store.rows(table)}
+    return {row[:width]: row[width:] for row in store.scan(table)}

@@ -26,7 +26,7 @@ from ledger.store import EVENTS, SEALS, Asked, Loaded, Presumed, StoreUnfit, tol
 from ledger.store.chain import Head
 from ledger.store.notify import Listener, Teller
 from ledger.store.patience import TCP, WAITS, Hosts, Watch
-from ledger.store.sql import SqlStore
+from ledger.store.sql import SqlStore, Table
 from ledger.store.sql_postgres import (
     APPEND,
     COPIES,
@@ -43,6 +43,7 @@ from ledger.store.sql_postgres import (
     appending,
     keyed,
     marked,
+    paged,
     presuming,
     translated,
 )
@@ -242,7 +243,11 @@ class PostgresStore(SqlStore):
                     self._send(self._writer)
 
     def clear(self, table: str) -> None:
-        super().clear(table)
+        """Takes its time: a person waits for it, and what is thrown away may be millions of rows."""
+        self._made_anew = True
+        with self._translated():
+            self._writer.execute("set local statement_timeout = 0")
+            self._writer.execute(sql.SQL("delete from {}").format(sql.Identifier(table)))
         self._read("select nextval('tables_made')")
 
     def _send(self, writer: psycopg.Connection[Any]) -> None:
@@ -383,7 +388,7 @@ class PostgresStore(SqlStore):
         """Reads a page at a time, each a statement of its own, or all in a snapshot."""
         assert table in (EVENTS, SEALS, *self._tables)
         if table not in (EVENTS, SEALS):
-            yield from self.rows(table)
+            yield from self._scan_table(self._tables[table])
             return
         statement, key = (SCAN, "position") if table == EVENTS else (SEALED, "number")
         last = 0 if after is None else after
@@ -392,6 +397,13 @@ class PostgresStore(SqlStore):
         ):
             yield from page
             last = page[-1][0]
+
+    def _scan_table(self, table: Table) -> Iterator[Row]:
+        """A statement that returned all of a large table would run out of its time, and the memory be full."""
+        page = self._read(paged(table, PAGE))
+        while page:
+            yield from page
+            page = self._read(paged(table, PAGE, behind=True), page[-1][: len(table.key)])
 
 
 def listener(url: str) -> Listener:

@@ -93,6 +93,14 @@ def keyed(table: Table, keys: str = "%b") -> str:
     return f"select {table.name}.* from jsonb_array_elements({keys}) e join {table.name} on {same}"
 
 
+@cache
+def paged(table: Table, most: int, *, behind: bool = False) -> str:
+    """Selects so many whole rows in the order of their keys, the first or those behind a key."""
+    key = ", ".join(table.key)
+    where = f" where ({key}) > ({', '.join('?' * len(table.key))})" if behind else ""
+    return f"{table.whole}{where} order by {key} limit {most}"
+
+
 def appending(tables: Iterable[Table], scripts: Iterable[str]) -> str:
     """Returns the function that appends a batch: events, and rows to insert and to update by table."""
     parts = "".join(map(_writing, tables, scripts))

@@ -5,9 +5,11 @@ import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError
 
-from ledger.operator.book import Book
+from ledger.operator.book import MAPPER, Book
+from ledger.rebuild import differences, rebuild
 from ledger.refusals import OutcomeUnknown
 from ledger.store import StoreUnfit, open_store, told
+from ledger.store.patience import LOOK_S, Watch
 from ledger.store.sql_postgres import LOCK
 from projections import IN_TRANSACTION
 from tests import controls
@@ -126,3 +128,39 @@ def test_a_book_goes_on_once_a_lock_that_it_waited_for_in_vain_is_free(url, monk
         rival.execute("commit")
         assert book.submit(bet("afterwards")).recorded
         assert book.submit(bet("meanwhile")).recorded
+
+
+SLOWLY = """
+create function {schema}.slowly() returns trigger language plpgsql as
+$$ begin perform pg_sleep({seconds}); return null; end $$;
+create trigger slowly before delete on {schema}.wallets for each statement execute function {schema}.slowly()
+"""
+
+
+def test_a_table_is_cleared_however_long_it_takes(url, monkeypatch):
+    monkeypatch.setattr("ledger.store.postgres.WAITS", "-c statement_timeout=100ms")
+    with closing(controls.new_book(url)) as book, stranger(url) as connection:
+        controls.fund(book)
+        book.store._watch = Watch(LOOK_S)
+        schema = url.partition("?schema=")[2]
+        connection.execute(SLOWLY.format(schema=schema, seconds=3 * LOOK_S))
+        assert rebuild(book.store, MAPPER)
+        assert differences(book.store, MAPPER) == []
+
+
+def test_a_table_is_scanned_a_page_at_a_time_and_whole(book, monkeypatch):
+    monkeypatch.setattr("ledger.store.postgres.PAGE", 2)
+    for name in ("one", "two", "three", "four", "five"):
+        book.submit(bet(name))
+    pages = []
+
+    def read(*statement):
+        pages.append(page := type(book.store)._read(book.store, *statement))
+        return page
+
+    monkeypatch.setattr(book.store, "_read", read)
+    for projection in IN_TRANSACTION:
+        there = book.store.rows(projection.TABLE)
+        pages.clear()
+        assert [*book.store.scan(projection.TABLE)] == [*there]
+        assert {len(page) for page in pages} <= {0, 1, 2}
