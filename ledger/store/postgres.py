@@ -58,6 +58,9 @@ WRITES = (
 )
 """Whoever writes finds each row by its key, planned once, however large a table was when it was planned."""
 
+ENCODINGS = ("UTF8", "SQL_ASCII")
+"""Of databases that keep every text as it is sent; the second keeps bytes, and asks no questions."""
+
 CALM_AFTER = 4
 """Transactions during which nobody else wrote, until that is presumed."""
 
@@ -96,6 +99,7 @@ class PostgresStore(SqlStore):
         self._teller = Teller(self._connect, self._schema)
         self._listener = Listener(self._connect, self._schema)
         try:
+            self._check_encoding()
             if create and not read_only:
                 self._create()
             else:
@@ -143,6 +147,13 @@ class PostgresStore(SqlStore):
 
     def _connect(self, more: str = "") -> psycopg.Connection[Any]:
         return _connected(self._hosts, self._schema, more)
+
+    def _check_encoding(self) -> None:
+        """Text that a database cannot keep would be missed only when a player has it in a name."""
+        encoding = self._writer.info.parameter_status("server_encoding")
+        if encoding not in ENCODINGS:
+            detail = f"its text is kept as {encoding}; a book needs a database in UTF8"
+            raise StoreUnfit(f"store: {told(self._url)}: {detail}")
 
     def _create(self) -> None:
         schema = sql.Identifier(self._schema)
@@ -414,7 +425,7 @@ def listener(url: str) -> Listener:
 
 def _connected(hosts: Hosts, schema: str, more: str) -> psycopg.Connection[Any]:
     options = f"{WAITS} -c search_path={schema} -c synchronous_commit=on -c timezone=UTC {more}"
-    return hosts.connect(autocommit=True, options=options, **TCP)
+    return hosts.connect(autocommit=True, client_encoding="UTF8", options=options, **TCP)
 
 
 def _address(url: str) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -164,3 +165,36 @@ def test_a_table_is_scanned_a_page_at_a_time_and_whole(book, monkeypatch):
         pages.clear()
         assert [*book.store.scan(projection.TABLE)] == [*there]
         assert {len(page) for page in pages} <= {0, 1, 2}
+
+
+@contextmanager
+def database(server, encoding):
+    name, (address, _, _) = f"book_{uuid4().hex}", server.url.rpartition("/")
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"create database {name} encoding '{encoding}' template template0")
+        yield f"{address}/{name}"
+        connection.execute(f"drop database {name} with (force)")
+
+
+NAMED = "bet € ü 🎲"
+
+
+def is_known_to_another(url):
+    with closing(controls.new_book(url)) as book, closing(controls.new_book(url)) as other:
+        controls.fund(book)
+        return book.submit(bet(NAMED)).recorded, other.submit(bet(NAMED)).recorded
+
+
+def test_a_database_that_keeps_bytes_keeps_a_book(server):
+    with database(server, "SQL_ASCII") as url:
+        assert is_known_to_another(url) == (True, False)
+
+
+def test_a_database_that_cannot_keep_every_text_is_unfit(server):
+    with database(server, "LATIN1") as url, pytest.raises(StoreUnfit, match="LATIN1"):
+        controls.new_book(url)
+
+
+def test_text_is_kept_as_it_is_whatever_the_environment_says(url, monkeypatch):
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    assert is_known_to_another(url) == (True, False)
