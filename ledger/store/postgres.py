@@ -29,6 +29,7 @@ from ledger.store.patience import TCP, WAITS, Hosts, Watch
 from ledger.store.sql import SqlStore, Table
 from ledger.store.sql_postgres import (
     APPEND,
+    BEGIN,
     COPIES,
     HEAD,
     LOCK,
@@ -211,7 +212,7 @@ class PostgresStore(SqlStore):
     def _take_lock(self, writer: psycopg.Connection[Any], ahead: Asked) -> None:
         """Begins, takes the lock, and reads: in one round trip."""
         with self._watch.over(writer), writer.pipeline():
-            writer.execute("begin")
+            writer.execute(BEGIN)
             writer.execute(LOCK)
             head = writer.execute(HEAD)
             loading = self._ask(writer, ahead)
@@ -276,7 +277,7 @@ class PostgresStore(SqlStore):
         assert writer
         with self._translated(), self._watch.over(writer), writer.pipeline():
             if self._presumed:
-                writer.execute("begin")
+                writer.execute(BEGIN)
                 writer.execute(LOCK)
                 writer.execute(PRESUME, (_json(self._presumption()),), prepare=True)
             if not self._unsent:

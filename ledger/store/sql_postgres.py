@@ -33,6 +33,9 @@ for each statement execute function stays('events');
 create or replace trigger seals_stay before update or delete or truncate on seals
 for each statement execute function stays('seals');
 """
+BEGIN = "begin isolation level read committed"
+"""Whatever a database's default is: what is read behind the lock is what was there when it was taken."""
+
 LOCK = "select pg_advisory_xact_lock(hashtextextended(current_schema(), 5103188801))"
 HEAD = (
     "select position, hash, last_value, is_called from tables_made left join lateral"

@@ -1,5 +1,6 @@
 import threading
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from uuid import uuid4
 
 import psycopg
@@ -9,12 +10,12 @@ from eventsourcing.persistence import IntegrityError
 from ledger.operator.book import MAPPER, Book
 from ledger.rebuild import differences, rebuild
 from ledger.refusals import OutcomeUnknown
-from ledger.store import StoreUnfit, open_store, told
+from ledger.store import Appended, StoreUnfit, open_store, told
 from ledger.store.patience import LOOK_S, Watch
 from ledger.store.sql_postgres import LOCK
 from projections import IN_TRANSACTION
 from tests import controls
-from tests.http.server import free_port
+from tests.http.server import free_port, until
 
 
 @pytest.fixture(params=["postgres", "newest_postgres"])
@@ -198,3 +199,25 @@ def test_a_database_that_cannot_keep_every_text_is_unfit(server):
 def test_text_is_kept_as_it_is_whatever_the_environment_says(url, monkeypatch):
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     assert is_known_to_another(url) == (True, False)
+
+
+WAITING = "select count(*) from pg_stat_activity where wait_event = 'advisory' and datname = %s"
+
+
+def position_of(store):
+    with store.transaction() as head:
+        return head.position
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_who_waited_for_another_sees_what_that_wrote_whatever_the_default(server, level):
+    with database(server, "UTF8") as url, ExitStack() as stack:
+        name = url.rpartition("/")[2]
+        connection = stack.enter_context(psycopg.connect(url, autocommit=True))
+        connection.execute(f"alter database {name} set default_transaction_isolation = '{level}'")
+        one, other = (stack.enter_context(closing(open_store(url))) for _ in range(2))
+        with ThreadPoolExecutor() as pool, one.transaction():
+            waiting = pool.submit(position_of, other)
+            until(lambda: connection.execute(WAITING, (name,)).fetchone() == (1,), "it waits")
+            one.insert_events([Appended("wallet/1/USD", 1, "WalletOpened", b"{}")])
+        assert waiting.result() == 1
