@@ -41,6 +41,7 @@ from ledger.store.sql_postgres import (
     SIZE,
     STREAMS,
     TABLES,
+    TRY_WRITE,
     appending,
     keyed,
     marked,
@@ -261,6 +262,10 @@ class PostgresStore(SqlStore):
             self._writer.execute("set local statement_timeout = 0")
             self._writer.execute(sql.SQL("delete from {}").format(sql.Identifier(table)))
         self._read("select nextval('tables_made')")
+
+    def try_write(self) -> None:
+        with self.transaction(), self._translated():
+            self._execute(self._writer, TRY_WRITE)
 
     def _send(self, writer: psycopg.Connection[Any]) -> None:
         """Sends what was appended: one statement a batch."""

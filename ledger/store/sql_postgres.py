@@ -51,6 +51,9 @@ NOTHING_WRITTEN = (
 )
 """Makes a commit that writes nothing wait for the copies too: what was read is answered, so it must not get lost."""
 
+TRY_WRITE = "insert into seals (position, seal) select 0, '' where false"
+"""Refused, as any bet is, where a server only reads: a copy, or a leader that is none any more."""
+
 SIZE = (
     "select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint"
     " from pg_class where relkind = 'r' and relnamespace = current_schema()::regnamespace"

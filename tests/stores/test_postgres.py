@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from eventsourcing.persistence import IntegrityError
+from eventsourcing.persistence import IntegrityError, PersistenceError
 
 from ledger.operator.book import MAPPER, Book
 from ledger.rebuild import differences, rebuild
@@ -130,6 +130,19 @@ def test_a_book_goes_on_once_a_lock_that_it_waited_for_in_vain_is_free(url, monk
         rival.execute("commit")
         assert book.submit(bet("afterwards")).recorded
         assert book.submit(bet("meanwhile")).recorded
+
+
+def test_a_book_whose_server_only_reads_is_found_by_trying_to_write(book):
+    book.store._writer.execute("set default_transaction_read_only = on")
+    with pytest.raises(OutcomeUnknown):
+        book.submit(bet("meanwhile"))
+    with pytest.raises(PersistenceError, match="read-only"):
+        book.check_writing()
+    book.store._writer.execute("set default_transaction_read_only = off")
+    head = book.store.head()
+    book.check_writing()
+    assert book.store.head() == head
+    assert book.submit(bet("meanwhile")).recorded
 
 
 SLOWLY = """
