@@ -59,13 +59,14 @@ def show(
     console = Console()
     if not console.is_terminal:
         console.width, numbers = WIDE, ()
-    table = Table(title=title)
+    # as plain text: an id may look like markup
+    table = Table(title=Text(title, "table.title") if title else None)
     for name in columns:
         justify: Literal["right", "left"] = "right" if name in numbers else "left"
         table.add_column(_plain(name), justify=justify, overflow="fold")
     kept = list(rows)
     for row in kept:
-        table.add_row(*map(Text, row))  # as plain text: an id may look like markup
+        table.add_row(*map(Text, row))
     natural = console.measure(table, options=console.options.update(max_width=ANY_WIDTH)).maximum
     if natural <= console.width:
         console.print(table)

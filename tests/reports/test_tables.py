@@ -60,6 +60,15 @@ def test_a_table_that_fits_exactly_stays_one(terminal, capsys):
     assert "┃" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "title", ["Round [/x] of y", "Round [red]9[/red]", "Round :smile:", "Round [b]"]
+)
+def test_a_title_is_what_it_says_whatever_is_in_it(title, capsys):
+    tables.show(COLUMNS, ROWS, title=title)
+
+    assert capsys.readouterr().out.splitlines()[0].strip() == title
+
+
 def test_a_pipe_gets_a_table_as_ever_unless_it_is_wider_than_any(capsys):
     tables.show(COLUMNS, ROWS)
     lines = capsys.readouterr().out.splitlines()
