@@ -26,11 +26,12 @@ def span(start: str, end: str, zone: str) -> Span:
     Raises Malformed.
     """
     where = _zone(zone)
-    begins, ends = _moment(start, where, "dateStart"), _moment(end, where, "dateEnd")
-    try:
-        until = ends + timedelta(days=1) if _is_day(end) else ends
-    except OverflowError:
-        return Span(_before(begins), EVER)
+    begins, until = _moment(start, where, "dateStart"), _moment(end, where, "dateEnd")
+    if _is_day(end):
+        try:  # the next day's midnight: where clocks are changed, a day has 23 hours, or 25
+            until = _moment(_day_after(end), where, "dateEnd")
+        except OverflowError:
+            return Span(_before(begins), EVER)
     if until < begins or (until == begins and _is_day(end)):
         raise Malformed("is before dateStart", field="dateEnd")
     return Span(_before(begins), _before(until))
@@ -63,6 +64,10 @@ def _moment(said: str, where: tzinfo, field: str) -> datetime:
         return (found if found.tzinfo else found.replace(tzinfo=where)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise Malformed("is no date: 2026-11-21 or 2026-11-21T10:00:00", field=field) from None
+
+
+def _day_after(day: str) -> str:
+    return str(date.fromisoformat(day) + timedelta(days=1))
 
 
 def _is_day(said: str) -> bool:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.provider.dates import span
 from api.provider.digest import is_signed
 from ledger.reader import read
 from tests.http import provider, wire
@@ -966,6 +967,47 @@ def test_a_span_is_read_in_its_time_zone_and_its_last_day_is_whole(
 )
 def test_a_span_may_reach_from_the_first_to_the_last_day_there_is(listed, start, end):
     assert ids(asked(listed, dateStart=start, dateEnd=end)) == list(OPENED)
+
+
+@pytest.mark.parametrize(
+    ("day", "zone", "after", "upto"),
+    [
+        (
+            "2026-10-25",
+            "Europe/Malta",
+            "2026-10-24T21:59:59.999999Z",
+            "2026-10-25T22:59:59.999999Z",
+        ),
+        (
+            "2026-03-29",
+            "Europe/Malta",
+            "2026-03-28T22:59:59.999999Z",
+            "2026-03-29T21:59:59.999999Z",
+        ),
+        (
+            "2026-W43-7",
+            "Europe/Malta",
+            "2026-10-24T21:59:59.999999Z",
+            "2026-10-25T22:59:59.999999Z",
+        ),
+        (
+            "2026-11-01",
+            "America/Havana",
+            "2026-11-01T03:59:59.999999Z",
+            "2026-11-02T04:59:59.999999Z",
+        ),
+        (
+            "2018-11-04",
+            "America/Sao_Paulo",
+            "2018-11-04T02:59:59.999999Z",
+            "2018-11-05T01:59:59.999999Z",
+        ),
+    ],
+)
+def test_a_day_on_which_the_clocks_are_changed_has_all_of_its_hours_and_no_more(
+    day, zone, after, upto
+):
+    assert span(day, day, zone) == (after, upto)
 
 
 @pytest.mark.parametrize("zone", ["+14:00", "-12:00", "Asia/Tokyo", "America/New_York"])
