@@ -347,9 +347,10 @@ def find(db: Database, named: str, *, limit: int) -> Found:
     bound = {"named": named, "limit": limit}
     of_round = _rounds(db, "round = :named", bound)
     of_user = rounds_of(db, named, limit=limit)
+    rounds = dict.fromkeys([*of_round.rows, *of_user.rows])  # a round may be called as its player
     return Found(
         wallets_of(db, named),
-        Report("Rounds", of_round.columns, [*of_round.rows, *of_user.rows]),
+        Report("Rounds", of_round.columns, [*rounds]),
         table(db, history(db, named, limit=limit), "Events"),
         position if 0 < position <= head(db).position else None,
     )

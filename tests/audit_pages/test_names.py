@@ -323,6 +323,14 @@ def test_a_name_between_spaces_is_found(tmp_path: Path) -> None:
     assert table(found, "rounds")[1]
 
 
+def test_a_round_that_is_called_as_its_player_is_found_once(tmp_path: Path) -> None:
+    bet = controls.place_bet(round_id=controls.PLAYER, amount="1.00")
+    pages = history_of(tmp_path, controls.open_wallet(), controls.deposit(), bet)
+
+    found = shown(pages, address("operator", "search", q=controls.PLAYER))
+    assert len(table(found, "rounds")[1]) == 1
+
+
 def test_a_report_of_a_name_between_spaces_is_made(tmp_path: Path) -> None:
     bet = controls.place_bet(reference="bet", round_id=SPACED, amount="1.00")
     pages = history_of(tmp_path, controls.open_wallet(), controls.deposit(), bet)
