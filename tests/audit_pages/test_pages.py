@@ -182,6 +182,15 @@ def test_a_page_shows_the_newest_two_hundred_and_its_exports_have_all(
     assert [row[0] for row in written] == [said(row["position"]) for row in exported][:200]
 
 
+def test_a_search_shows_the_newest_two_hundred_events_in_order(long_history: FlaskClient) -> None:
+    url = address("operator", "search", q=controls.PLAYER)
+    _, written = table(shown(long_history, url), "events")
+    exported = rows_of_lines(long_history.get(form_of(url, "jsonl", table="events")))
+
+    assert [row["position"] for row in exported] == list(range(1, 452))
+    assert [row[0] for row in written] == [said(row["position"]) for row in exported][-200:]
+
+
 def test_a_table_that_was_cut_says_so(long_history: FlaskClient) -> None:
     found = shown(long_history, address("operator", "wallet", **WALLET))
 
