@@ -17,6 +17,9 @@ from projections.forms import Cell, Report, Row, decimals
 RETENTION = timedelta(days=90)
 """How long after its opening a round without an outcome is refunded."""
 
+HALF = 32
+"""Bits that a half of a sum is counted in."""
+
 EARLIER = ""
 """Stands for all the days before the first that was asked for."""
 
@@ -166,21 +169,21 @@ def daily_wallets(db: Database, asked: Asked) -> Report:
     Amounts come from the postings, the closing from the cash that the day's last event says.
     """
     found = db.execute(
-        """
+        f"""
 select e.user, e.currency, w.scale, iif(e.position > :after, substr(e.clock, 1, 10), '') as day,
-    sum(p.amount) filter (where e.topic = 'DepositMade'),
-    -sum(p.amount) filter (where e.topic = 'WithdrawalMade'),
-    -sum(p.amount) filter (where e.topic = 'BetPlaced'),
-    sum(p.amount) filter (where e.topic = 'ResultRecorded'),
-    sum(p.amount) filter (where e.topic = 'PromoPaid'),
-    sum(p.amount) filter (where e.topic in ('BetCancelled', 'BetRefunded')),
+    {_sum("p.amount", "e.topic = 'DepositMade'")},
+    {_sum("-p.amount", "e.topic = 'WithdrawalMade'")},
+    {_sum("-p.amount", "e.topic = 'BetPlaced'")},
+    {_sum("p.amount", "e.topic = 'ResultRecorded'")},
+    {_sum("p.amount", "e.topic = 'PromoPaid'")},
+    {_sum("p.amount", "e.topic in ('BetCancelled', 'BetRefunded')")},
     e.state ->> 'cash_after', -- of the last event: where max stands, SQLite takes its row
     max(e.position)
 from events e join wallets w on w.user = e.user and w.currency = e.currency
 left join postings p on p.position = e.position and p.account glob 'player/*'
 where e.position <= :upto and (e.topic = 'WalletOpened' or p.position is not null)
     and (:user is null or e.user = :user) and (:currency is null or e.currency = :currency)
-group by e.user, e.currency, w.scale, day order by e.user, e.currency, w.scale, day""",
+group by e.user, e.currency, w.scale, day order by e.user, e.currency, w.scale, day""",  # noqa: S608
         _bound(db, asked),
     )
     last = _last_day(db, asked)
@@ -190,7 +193,7 @@ group by e.user, e.currency, w.scale, day order by e.user, e.currency, w.scale, 
         [*columns.split(), "variance"],
         (
             Line((day, *of), scale, amounts)
-            for *of, scale, days in _grouped(found)
+            for *of, scale, days in _grouped(found, sums=6)
             for day, amounts in _statement(days, asked, last)
         ),
         _upto(db),
@@ -224,7 +227,7 @@ def daily_providers(db: Database, asked: Asked) -> Report:
         ["day", "provider", "currency", *PLAYED],
         (
             _play((day, *of), scale, [days[day]] if day in days else [])
-            for *of, scale, days in _grouped(_played(db, asked))
+            for *of, scale, days in _grouped(_played(db, asked), sums=4)
             for day in _days(days, asked, last)
         ),
         _upto(db),
@@ -241,7 +244,7 @@ def gaming_revenue(db: Database, asked: Asked) -> Report:
         ["provider", "currency", *PLAYED],
         (
             _play(tuple(of), scale, [days[day] for day in days if day != EARLIER])
-            for *of, scale, days in _grouped(_played(db, asked))
+            for *of, scale, days in _grouped(_played(db, asked), sums=4)
         ),
         f"{asked.since or 'the first day'} to {_last_day(db, asked)}; {_upto(db)}",
     )
@@ -250,22 +253,23 @@ def gaming_revenue(db: Database, asked: Asked) -> Report:
 def _played(db: Database, asked: Asked) -> Iterable[Sequence[Any]]:
     """Returns what each day came to: by bets, results and reversals, and by the rounds' postings."""
     return db.execute(
-        """
+        f"""
 select e.provider, e.currency, a.scale,
     iif(e.position > :after, substr(e.clock, 1, 10), '') as day,
-    count(b.position), sum(b.amount), sum(r.amount), sum(v.amount - v.win), sum(p.amount)
+    {_sum("b.amount")}, {_sum("r.amount")}, {_sum("v.amount - v.win")}, {_sum("p.amount")},
+    count(b.position)
 from postings p join accounts a on a.account = p.account and a.kind = 'round'
 join events e on e.position = p.position left join bets b on b.position = p.position
 left join results r on r.position = p.position left join reversals v on v.position = p.position
 where p.position <= :upto and (:provider is null or e.provider = :provider)
     and (:currency is null or e.currency = :currency)
-group by e.provider, e.currency, a.scale, day order by e.provider, e.currency, a.scale, day""",
+group by e.provider, e.currency, a.scale, day order by e.provider, e.currency, a.scale, day""",  # noqa: S608
         _bound(db, asked),
     )
 
 
 def _play(of: Row, scale: int, days: Sequence[Sequence[int]]) -> Line:
-    bets, stakes, wins, reversals, revenue = (sum(day[at] for day in days) for at in range(5))
+    stakes, wins, reversals, revenue, bets = (sum(day[at] for day in days) for at in range(5))
     variance = stakes - wins - reversals - revenue
     return Line((*of, bets), scale, (stakes, wins, reversals, revenue, variance))
 
@@ -280,10 +284,23 @@ def _balanced(title: str, columns: Sequence[str], lines: Iterable[Line], note: s
     return Report(title, columns, rows, f"{verdict}; {note}", holds=not varying)
 
 
-def _grouped(found: Iterable[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
-    """Yields what lines are of, and their scale, with its days: sums by day, nulls as zeros."""
+def _sum(amount: str, where: str = "true") -> str:
+    """Selects a sum in two halves: all of a book may come to more than SQLite's integers hold."""
+    halves = f"{amount} >> {HALF}", f"({amount}) & {2**HALF - 1}"
+    return ", ".join(f"sum({half}) filter (where {where})" for half in halves)
+
+
+def _whole(row: Sequence[int | None], sums: int) -> list[int]:
+    """Returns sums that were selected by `_sum`, and what stands behind them; nulls as zeros."""
+    said = [each or 0 for each in row]
+    halves = zip(said[: 2 * sums : 2], said[1 : 2 * sums : 2], strict=True)
+    return [*((high << HALF) + low for high, low in halves), *said[2 * sums :]]
+
+
+def _grouped(found: Iterable[Sequence[Any]], *, sums: int) -> Iterator[tuple[Any, ...]]:
+    """Yields what lines are of, and their scale, with its days: sums by day, then what follows them."""
     for of, rows in groupby(found, key=lambda row: row[:3]):
-        yield *of, {row[3]: [each or 0 for each in row[4:]] for row in rows}
+        yield *of, {row[3]: _whole(row[4:], sums) for row in rows}
 
 
 def _days(days: Iterable[str], asked: Asked, last: str) -> Iterator[str]:

@@ -477,6 +477,22 @@ def test_a_win_that_is_taken_back_is_said_and_leaves_no_variance(tmp_path):
     assert rows[-1]["revenue"] == "-25.00"
 
 
+def test_a_day_may_come_to_more_than_an_integer_of_the_file_holds(tmp_path):
+    whale = {"currency": "BIG", "amount": "1000000"}
+    history = [(DAY_1, controls.open_wallet(currency="BIG")), (DAY_1, controls.deposit(**whale))]
+    for number in range(12):
+        named = {"reference": f"b-{number}", "currency": "BIG"}
+        bet = controls.place_bet(**whale, reference=f"b-{number}", round_id=f"r-{number}")
+        history += [(DAY_1, bet), (DAY_1, controls.cancel(**named))]
+    file = copied(tmp_path, history, house=House(scales={"BIG": 12}))
+
+    for name in ("daily-wallets", "daily-providers", "gaming-revenue"):
+        made, (row,) = read(file, name)
+        zeros = "0" * 12
+        assert (made.holds, row["variance"]) == (True, f"0.{zeros}")
+        assert (row["stakes"], row["reversals"]) == (f"12000000.{zeros}", f"12000000.{zeros}")
+
+
 @pytest.mark.parametrize(
     ("name", "about", "positions"),
     [
