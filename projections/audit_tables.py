@@ -9,6 +9,7 @@ from msgspec.structs import asdict
 from sqlite_utils import Database
 
 from ledger.event import Event
+from ledger.money import MOST_SUM
 from ledger.names import name
 from ledger.operator import events
 from ledger.projection import Key, Row, key_of
@@ -55,7 +56,7 @@ create table accounts (
     campaign text,
     currency text not null,
     scale integer not null, -- decimals of the currency
-    balance integer not null -- minor units, the sum of all its postings
+    balance any not null -- minor units, the sum of all its postings; text where 63 bits do not hold it
 ) strict, without rowid;
 
 create table postings (
@@ -63,7 +64,7 @@ create table postings (
     account text not null references accounts (account),
     currency text not null,
     amount integer not null, -- minor units, below zero where the account gives
-    balance integer not null, -- of the account, with this posting
+    balance any not null, -- of the account, with this posting
     primary key (account, position)
 ) strict, without rowid;
 create index postings_of_position on postings (position);
@@ -210,8 +211,13 @@ select provider, currency, scale, count(*) as rounds, sum(staked) as staked, sum
     sum(reversed) as reversed, sum(staked - won - reversed) as revenue
 from rounds where scale is not null group by provider, currency, scale""",
     "trial_balance": """
-select currency, kind, scale, count(*) as accounts, sum(balance) as balance
-from accounts group by currency, kind, scale""",
+select currency, kind, scale, accounts,
+    -- null: 63 bits do not hold it, so it is summed in two halves
+    iif(held and high + (low >> 32) between -2147483648 and 2147483647,
+        ((high + (low >> 32)) << 32) + (low & 4294967295), null) as balance
+from (select currency, kind, scale, count(*) as accounts, max(typeof(balance)) = 'integer' as held,
+    sum(balance >> 32) as high, sum(balance & 4294967295) as low
+    from accounts group by currency, kind, scale)""",
     "reversed_bets": """
 select b.provider, b.round, b.user, b.reference, b.currency, b.scale, b.amount as stake, b.position as bet,
     b.transaction_id, r.by, r.win, r.position as reversal, r.transaction_id as reversal_transaction_id
@@ -265,25 +271,29 @@ def write_journal(db: Database, batch: Batch) -> None:
         for posting in pair:
             balance = balances.get(posting.account, 0) + posting.amount
             balances[posting.account] = balance
-            lines.append((each.position, *posting, balance))
+            lines.append((each.position, *posting, _held(balance)))
             if posting.account not in old and posting.account not in new:
                 new[posting.account] = account(posting, scale=each.event.scale)
         _check_cash(each, moved=pair[0].amount, cash=balances[pair[0].account])
-    opened = ((*new[n], balances[n]) for n in sorted(new))
+    opened = ((*new[n], _held(balances[n])) for n in sorted(new))
     db.conn.executemany("insert into accounts values (?, ?, ?, ?, ?, ?, ?, ?, ?)", opened)
-    changed = ((balances[n], n) for n in old)
+    changed = ((_held(balances[n]), n) for n in old)
     db.conn.executemany("update accounts set balance = ? where account = ?", changed)
     lines.sort(key=itemgetter(1))  # neighbours go into one page
     db.conn.executemany("insert into postings values (?, ?, ?, ?, ?)", lines)
 
 
 def _balances(db: Database, accounts: Iterable[str]) -> dict[str, int]:
-    return dict(
-        db.execute(
-            "select account, balance from accounts where account in (select value from json_each(?))",
-            (json.dumps(list(accounts)),),
-        )
+    found = db.execute(
+        "select account, balance from accounts where account in (select value from json_each(?))",
+        (json.dumps(list(accounts)),),
     )
+    return {account: int(balance) for account, balance in found}
+
+
+def _held(balance: int) -> int | str:
+    """Returns a balance as SQLite holds it: what all players paid in may be more than its integers do."""
+    return balance if abs(balance) <= MOST_SUM else str(balance)
 
 
 def _check_cash(each: Stored, *, moved: int, cash: int) -> None:

@@ -148,7 +148,7 @@ def postings(db: Database, position: int) -> Report:
         (position,),
     )
     rows = [
-        (account, currency, to_text(amount, scale), to_text(balance, scale))
+        (account, currency, to_text(amount, scale), to_text(int(balance), scale))
         for account, currency, scale, amount, balance in found
     ]
     return Report("Postings", ("account", "currency", "amount", "balance"), rows)

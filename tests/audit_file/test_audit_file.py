@@ -29,7 +29,7 @@ from ledger.operator.house import House
 from ledger.sealing import Sealer
 from ledger.store import StoreUnfit, open_store
 from ledger.store.chain import Head
-from projections import journal
+from projections import browse, journal
 from projections.audit_file import (
     AuditFileUnfit,
     Contradiction,
@@ -269,6 +269,31 @@ def test_every_event_that_moves_money_posts_it_from_one_account_to_another(event
     assert (account.account, account.currency) == (theirs.account, "EUR")
     assert account.round in (None, "7/8")
     assert account.campaign in (None, "summer")
+
+
+@pytest.mark.parametrize("batch", [1, 1000])
+def test_what_all_players_paid_in_may_be_more_than_an_integer_of_the_file_holds(
+    out: Path, batch: int
+) -> None:
+    with a_book(House(scales={"BIG": 12})) as book:
+        for number in range(12):
+            controls.fund(book, user=f"{number}", currency="BIG", amount="1000000")
+        catch_up(out, Held(book.store), batch=batch, now=lambda: NOON)
+
+    with closing(open_audit_file(out)) as db:
+        postings = rows(
+            db, "postings where account = 'cashier/BIG'", "position, balance", "position"
+        )
+        assert [int(balance) for _, balance in postings] == [-n * 10**18 for n in range(1, 13)]
+        assert rows(db, "accounts where account = 'cashier/BIG'", "balance") == [
+            (f"{-12 * 10**18}",)
+        ]
+        shown = browse.postings(db, postings[-1][0]).dicts
+        assert [row["balance"] for row in shown] == [f"-12000000.{'0' * 12}", f"1000000.{'0' * 12}"]
+        balances = {row[:2]: row[2] for row in rows(db, "trial_balance", "currency, kind, balance")}
+        assert (balances["BIG", "cashier"], balances["BIG", "player"]) == (None, None)
+        assert balances["USD", "cashier"] == -balances["USD", "player"] != 0
+    check_file(out)
 
 
 def test_the_views_speak_the_glossary(audited: Path) -> None:
