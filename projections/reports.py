@@ -15,7 +15,7 @@ from projections.as_of import position_at
 from projections.forms import Cell, Report, Row, decimals
 
 RETENTION = timedelta(days=90)
-"""How long after its opening a round without an outcome is refunded."""
+"""How long after it was placed a bet is refunded, where its round has no outcome."""
 
 HALF = 32
 """Bits that a half of a sum is counted in."""
@@ -76,17 +76,19 @@ order by e.position""",
 
 
 def incomplete_rounds(db: Database, asked: Asked) -> Report:
-    """Returns the rounds with an open bet and no outcome, the oldest first; due when 90 days old.
+    """Returns the rounds with an open bet and no outcome, the oldest first; due when such a bet is 90 days old.
 
     As of the end of a day, or of the file.
     """
     as_of = f"{asked.as_of}T23:59:59.999999Z" if asked.as_of else _last_clock(db)
     found = db.execute(
         """
-select r.provider, r.round, r.user, r.game, r.opened_at, r.currency, count(*), sum(b.amount), b.scale
+select r.provider, r.round, r.user, r.game, r.opened_at, r.currency, count(*), sum(b.amount), b.scale,
+    min(p.recorded_at) -- of the bets that are open: those before may have been refused, or gone back
 from rounds r join events o on o.position = r.opened_position
 join bets b on b.round = r.round and b.provider = r.provider and b.position <= :upto
     and not exists (select 1 from reversals v where v.bet = b.position and v.position <= :upto)
+join events p on p.position = b.position
 where r.opened_position <= :upto and (r.status = 'InProgress' or r.position > :upto)
     and not exists (select 1 from events e where e.stream = o.stream and e.position <= :upto
         and e.topic in ('ResultRecorded', 'RoundEnded', 'RoundCancelled'))
@@ -104,10 +106,10 @@ group by r.opened_position order by r.opened_position""",
 
 
 def _incomplete(row: Sequence[Any], as_of: str) -> Row:
-    *said, bets, stakes, scale = row
-    opened = moment(row[4])
-    age = (moment(as_of) - opened).days
-    return (*said, bets, to_text(stakes, scale), age, text(opened + RETENTION))
+    *said, bets, stakes, scale, open_since = row
+    age = (moment(as_of) - moment(row[4])).days
+    due_at = text(moment(open_since) + RETENTION)
+    return (*said, bets, to_text(stakes, scale), age, due_at)
 
 
 def cancelled_and_refunded(db: Database, asked: Asked) -> Report:

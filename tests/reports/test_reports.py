@@ -425,6 +425,28 @@ def test_rounds_are_incomplete_as_of_a_day_as_they_were_then(audit_file):
     assert "1 overdue" in made.note
 
 
+def test_a_round_is_due_by_its_oldest_open_bet_and_not_by_one_that_was_refused_or_went_back(
+    tmp_path,
+):
+    history = (
+        (DAY_1, controls.open_wallet()),
+        (DAY_1, controls.place_bet(reference="refused", round_id="poor")),
+        (DAY_1, controls.deposit()),
+        (DAY_1, controls.place_bet(reference="back", round_id="rich")),
+        (DAY_2, controls.place_bet(reference="poor", round_id="poor")),
+        (DAY_4, controls.place_bet(reference="rich", round_id="rich")),
+        (DAY_5, controls.place_bet(reference="richer", round_id="rich")),
+        (DAY_5, controls.cancel(reference="back")),
+    )
+
+    made, rows = read(copied(tmp_path, history), "incomplete-rounds", as_of=date(2027, 2, 20))
+    assert [(row["round"], row["due_at"], row["age_days"]) for row in rows] == [
+        ("poor", "2027-02-20T12:00:00.000000Z", 91),
+        ("rich", "2027-02-22T12:00:00.000000Z", 91),
+    ]
+    assert "1 overdue" in made.note
+
+
 def test_a_trail_goes_on_where_the_cash_stood_and_holds_tombstones_that_name_the_round(tmp_path):
     history = (
         (DAY_1, controls.open_wallet()),
