@@ -1,7 +1,5 @@
 """A table to be read, and the forms it is given out in."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -12,6 +10,8 @@ from ledger.money import to_text
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+QUOTED = re.compile(r'[",\r\n]')
+"""What a cell of CSV is not written with as it is: a spreadsheet ends a row at a carriage return alone, too."""
 
 Cell = str | int | None
 Row = tuple[Cell, ...]
@@ -44,11 +44,13 @@ def as_lines(report: Report) -> bytes:
 
 def as_csv(report: Report) -> str:
     """Returns a report as CSV, in which no spreadsheet finds a formula."""
-    written = io.StringIO()
-    out = csv.writer(written, lineterminator="\n")
-    out.writerow(report.columns)
-    out.writerows([inert(said(cell)) for cell in row] for row in report.rows)
-    return written.getvalue()
+    rows = ([inert(said(cell)) for cell in row] for row in report.rows)
+    return "".join(f"{','.join(map(_quoted, row))}\n" for row in (report.columns, *rows))
+
+
+def _quoted(cell: str) -> str:
+    doubled = cell.replace('"', '""')
+    return f'"{doubled}"' if QUOTED.search(cell) else cell
 
 
 def said(cell: Cell) -> str:

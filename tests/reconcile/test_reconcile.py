@@ -626,6 +626,15 @@ def test_no_cell_of_the_csv_is_a_formula(run, begins):
     assert row["at_provider"] == controls.PLAYER
 
 
+@pytest.mark.parametrize("ends", ["\r", "\n", "\r\n"])
+def test_no_cell_of_the_csv_ends_its_row(run, ends):
+    player = f"x{ends}=1+1"
+    result = run(operator(*PLACED, user=player), provider(*ACCEPTED), "--csv")
+    (row,) = csv.DictReader(StringIO(result.stdout_bytes.decode(), newline=""))
+
+    assert (row["at_operator"], row["at_provider"]) == (player, controls.PLAYER)
+
+
 def test_differences_are_sorted_by_round(run):
     strays = [
         stray
