@@ -58,6 +58,13 @@ def said(cell: Cell) -> str:
     return "" if cell is None else str(cell)
 
 
+def plain(text: str) -> str:
+    """Returns a text that does nothing to a terminal but stand there."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
 def decimals(scale: int | None, minors: Iterable[int | None]) -> Iterator[str | None]:
     """Yields minor units as decimals; None where there is no amount, or no scale to say it in."""
     for minor in minors:

@@ -19,6 +19,7 @@ from ledger.store import Record
 from projections import as_of
 from projections.as_of import Balance, Entry, Line, NotThere, RoundAsOf
 from projections.audit_file import Contradiction, is_audit_file
+from projections.forms import plain
 from scripts import options, tables
 from scripts.audit_file import catch_up
 from scripts.opened import opened
@@ -201,7 +202,7 @@ def _copy(where: str, token: str | None, path: Path, upto: int | None) -> None:
         try:
             catch_up(path, source, upto=upto, on_position=on_position)
         except Contradiction as found:
-            raise click.ClickException(f"{where}: {found}") from None
+            raise click.ClickException(plain(f"{where}: {found}")) from None
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from projections.audit_file import (
     continue_audit_file,
 )
 from projections.audit_tables import OPERATOR
+from projections.forms import plain
 from projections.provider.audit_tables import PROVIDER
 from scripts import options
 from scripts.progress import progress
@@ -88,7 +89,7 @@ def audit_file(
         try:
             made = catch_up(out, source, keys=trusted_keys, on_position=on_position)
         except Contradiction as found:
-            raise click.ClickException(f"{where}: {found}") from None
+            raise click.ClickException(plain(f"{where}: {found}")) from None
     click.echo(msgspec.json.encode(made) if as_json else _said(out, made))
 
 

@@ -29,6 +29,7 @@ from ledger.sealing import SealContradicted
 from ledger.store import Record, StoreUnfit
 from ledger.store.chain import GENESIS, link
 from projections import references
+from projections.forms import plain
 from scripts import options
 from scripts.source import MAPPERS, Party, Source, open_source, party_of
 
@@ -110,7 +111,7 @@ def prove(
             found = _proof(source, _Wanted(reference, provider, kind, party_of(source)))
             check(found, found.seal.key)
         except (SealContradicted, Unproved) as error:
-            raise click.ClickException(f"{where} is not as it was sealed: {error}") from None
+            raise click.ClickException(plain(f"{where} is not as it was sealed: {error}")) from None
     _write(msgspec.json.format(msgspec.json.encode(found)) + b"\n", out)
 
 
@@ -291,15 +292,15 @@ def check_proof(*, file: Path, key: str, as_json: bool) -> None:
         lines = check(proof, options.public_key(key))
     except Unproved as wrong:
         answer = msgspec.json.encode({"proved": False, "wrong": f"{wrong}"})
-        click.echo(answer if as_json else f"not proved: {_plain(f'{wrong}')}")
+        click.echo(answer if as_json else f"not proved: {plain(f'{wrong}')}")
         sys.exit(1)
     if as_json:
         click.echo(msgspec.json.encode(_answer(proof)))
         return
     seal = proof.seal
     for line in lines:
-        click.echo(_plain(line))
-    click.echo(_plain(f"proved by the seal of {seal.sealed_at} at position {seal.position}"))
+        click.echo(plain(line))
+    click.echo(plain(f"proved by the seal of {seal.sealed_at} at position {seal.position}"))
 
 
 def _answer(proof: Proof) -> dict[str, Any]:
@@ -474,8 +475,3 @@ def _cash(event: Any) -> str:
     win = getattr(event, "win", 0)
     taken = f", and a win of {to_text(win, event.scale)} was taken back" if win else ""
     return f"{taken}; cash {before} before, {after} after"
-
-
-def _plain(line: str) -> str:
-    """Returns a line that does nothing to a terminal but stand there."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.audit.links import NUMBERS as ON_PAGES
+from projections.forms import plain
 
 WIDE = 500
 """Columns, where no terminal sets them: every row stays on its own line."""
@@ -59,12 +60,13 @@ def show(
     console = Console()
     if not console.is_terminal:
         console.width, numbers = WIDE, ()
+    title = plain(title) if title else None
     # as plain text: an id may look like markup
     table = Table(title=Text(title, "table.title") if title else None)
     for name in columns:
         justify: Literal["right", "left"] = "right" if name in numbers else "left"
-        table.add_column(_plain(name), justify=justify, overflow="fold")
-    kept = list(rows)
+        table.add_column(_words(name), justify=justify, overflow="fold")
+    kept = [[*map(plain, row)] for row in rows]
     for row in kept:
         table.add_row(*map(Text, row))
     natural = console.measure(table, options=console.options.update(max_width=ANY_WIDTH)).maximum
@@ -80,7 +82,7 @@ def _show_records(
     margin = max(map(len, columns)) + 2
     records = (
         [
-            f"{_plain(name):<{margin}}{cell}".rstrip()
+            f"{_words(name):<{margin}}{cell}".rstrip()
             for name, cell in zip(columns, row, strict=True)
         ]
         for row in rows
@@ -89,5 +91,5 @@ def _show_records(
         console.print(Text("\n".join([*lines, ""])), soft_wrap=True)
 
 
-def _plain(column: str) -> str:
+def _words(column: str) -> str:
     return column.replace("_", " ")

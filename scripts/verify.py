@@ -23,6 +23,7 @@ from ledger.store import EVENTS, SEALS, Store
 from ledger.verify import Progress, Readable, Side, Verdict, Verification
 from ledger.verify_breaks import Finding
 from ledger.verify_seals import Lines, Seals
+from projections.forms import plain
 from scripts import options
 from scripts.progress import progress
 from scripts.source import MAPPERS, TABLES, Party, Source, open_source, party_of
@@ -283,7 +284,7 @@ def _print(verdict: Verdict, *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(verdict))
     elif verdict.finding:
-        click.echo(_wrong(verdict.finding))
+        click.echo(plain(_wrong(verdict.finding)))
         click.echo(_last_good(verdict))
     else:
         click.echo(_right(verdict))

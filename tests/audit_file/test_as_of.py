@@ -20,6 +20,7 @@ from projections.as_of import NotThere
 from projections.audit_file import AuditFileUnfit, open_audit_file
 from scripts.as_of import balance, history, replay, round_
 from scripts.audit_file import catch_up
+from scripts.cli import roundbook
 from scripts.source import open_source
 from tests import controls, seals
 from tests.audit_file import NOON, all_records, bodies, cash_at_every_position, evening, made
@@ -366,6 +367,32 @@ def test_replay_prints_a_line_an_event(kept: Path, where: str) -> None:
     assert all(r.state.decode() in line for r, line in zip(records, whole[9:20], strict=True))
     shown = CliRunner().invoke(replay, ["--from", where, "--to", "3"])
     assert "WalletOpened" in shown.stdout
+
+
+def test_nothing_in_a_book_reaches_the_terminal_but_text(tmp_path: Path) -> None:
+    user = "bad\x1b[2J\rguy"
+    path = tmp_path / "book.db"
+    with closing(controls.new_book(f"sqlite:///{path}")) as book:
+        controls.fund(book, user=user)
+        book.submit(controls.place_bet(user=user, amount="1.00"))
+    with open_source(str(path)) as source:
+        catch_up(tmp_path / "audit.db", source)
+
+    asked = ["--from", str(tmp_path / "audit.db")]
+    for verb, arguments in (
+        ("history", [*asked, controls.REFERENCE]),
+        ("balance", [*asked, user, "USD"]),
+        ("round", [*asked, controls.PROVIDER, controls.ROUND]),
+        ("replay", asked),
+        ("report", ["daily-wallets", str(tmp_path / "audit.db")]),
+    ):
+        shown = CliRunner().invoke(roundbook, [verb, *arguments])
+        assert (shown.exit_code, "\x1b" in shown.stdout) == (0, False)
+        assert "bad\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}guy" in shown.stdout
+
+    seals.behind(path, "update wallets set cash = 1")
+    told = CliRunner().invoke(roundbook, ["verify", str(path)])
+    assert (told.exit_code, "\x1b" in told.output, "bad" in told.output) == (1, False, True)
 
 
 def test_a_broken_book_answers_nothing(kept: Path, tmp_path: Path) -> None:
