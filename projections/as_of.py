@@ -172,7 +172,7 @@ def round_as_of(db: Database, partner: str, round_id: str, *, at: int | None = N
     stored = db.execute(
         "select position, stream, version, topic, state from events"
         " where stream = ? and version <= ? order by version",
-        (name("round", partner, round_id), at or _EVER),
+        (name("round", partner, round_id), min(at or _EVER, _EVER)),
     ).fetchall()
     if not stored:
         raise NotThere(f"there is no round {round_id} of {partner}")
@@ -201,6 +201,8 @@ def _decoded(party: str, position: int, topic: str, state: str) -> Any:
 
 
 _EVER = 2**63 - 1
+"""Behind every position and version there can be."""
+
 _MAPPERS = {"operator": Mapper(ours.TYPES), "provider": Mapper(theirs.TYPES)}
 
 Transactions = dict[tuple[str, str], Transaction]
@@ -324,7 +326,7 @@ def replay(db: Database, *, after: int = 0, upto: int) -> Iterator[Line]:
         db.execute(
             "select position, stream, version, topic, recorded_at, hash, state from events"
             " where position > ? and position <= ? order by position",
-            (after, upto),
+            (min(after, _EVER), min(upto, _EVER)),
         ),
     )
 

@@ -327,6 +327,21 @@ def test_a_question_that_cannot_be_asked_is_one_sentence(audited: Path) -> None:
         ask(balance, controls.PLAYER, "USD", "--from", "nothing.db")
 
 
+def test_a_number_that_no_store_counts_to_is_behind_the_end(kept: Path, where: str) -> None:
+    beyond = str(2**63)
+    with opened(kept) as store:
+        provider, round_id, *_ = next(iter(store.rows("rounds")))
+
+    for verb, arguments, code, said in (
+        (balance, [controls.PLAYER, "USD", "--at", beyond], 2, "the book ends at"),
+        (round_, [provider, round_id, "--at", beyond], 1, "ends at version"),
+        (replay, ["--from-position", beyond, "--json"], 0, ""),
+        (replay, ["--to", beyond, "--json"], 0, "WalletOpened"),
+    ):
+        done = CliRunner().invoke(verb, [*arguments, "--from", where])
+        assert (done.exit_code, said in done.output) == (code, True)
+
+
 def test_round_answers_as_of_a_version(kept: Path, where: str) -> None:
     with opened(kept) as store:
         provider, round_id = next(
