@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from fcntl import LOCK_EX, flock
 from pathlib import Path
+from typing import IO
 
 import msgspec
 from eventsourcing.persistence import IntegrityError
@@ -22,6 +23,10 @@ LOOK_EVERY_S = 1.0
 
 class SealContradicted(Exception):
     """The book is not the one that was sealed, or the key not the one that seals it; the text says where."""
+
+
+class NoSealsFile(Exception):
+    """What is to be the seals' file is another one; the text names it. It is left as it is."""
 
 
 def seals_of(store: Store) -> list[Seal]:
@@ -75,7 +80,7 @@ class Sealer:
         the key that was handed over to; only in an empty book there is nothing to seal. Where another
         sealer was first, what is left is sealed the next time.
         Raises SealContradicted where the book is not the one that was sealed before, or the file is not
-        of this book, and where the key has handed over to another.
+        of this book, and where the key has handed over to another; NoSealsFile where that is another file.
         """
         self._catch_up()
         newest = self._store.last_seal()
@@ -178,7 +183,8 @@ class _File:
     def catch_up(self, store: Store) -> None:
         """Appends the seals behind the last that it holds; a last line that was torn is written again.
 
-        Raises SealContradicted where it holds a seal that the book does not.
+        Raises SealContradicted where it holds a seal that the book does not, NoSealsFile where it is no
+        file of lines.
         """
         with self._path.open("a+b") as file:
             flock(file, LOCK_EX)  # other sealers append to it too
@@ -193,6 +199,8 @@ class _File:
                 if seal:
                     number = self._number(seal, line.strip(), rows)
                     self._compared = (upto, number)
+            if size and not number:
+                self._check_may_be(file, line)
             if not line.endswith(b"\n"):
                 file.truncate(size - len(line))
                 file.write(line + b"\n" if seal else b"")
@@ -200,6 +208,13 @@ class _File:
                 number, _, body = row
                 file.write(body + b"\n")
             self._compared = (file.seek(0, os.SEEK_END), number)
+
+    def _check_may_be(self, file: IO[bytes], last: bytes) -> None:
+        """Where no seal is yet, lines of text may stand, and what was torn of the first seal."""
+        file.seek(0)
+        of_another = file.read(_LONGEST).startswith(_OTHERS)
+        if of_another or not (last.endswith(b"\n") or _is_torn(last)):
+            raise NoSealsFile(f"{self._path} is another file, and no seal is in it: name a new one")
 
     def _number(self, seal: Seal, body: bytes, rows: Iterator[Row]) -> int:
         for number, position, stored in rows:
@@ -210,6 +225,18 @@ class _File:
         raise SealContradicted(
             f"{self._path} holds a seal of {seal.sealed_at}, at {seal.position}, that is not in the book"
         )
+
+
+def _is_torn(line: bytes) -> bool:
+    """Returns whether a line may be what is left of the first seal: its beginning, or a block never written."""
+    return line.startswith(_FIRST) or _FIRST.startswith(line) or not line.strip(b"\0")
+
+
+_FIRST = b'{"position":'
+_OTHERS = (b"SQLite format 3\0", b"-----BEGIN ")
+"""How a book begins, and a key."""
+
+_LONGEST = max(map(len, _OTHERS))
 
 
 def _seal(line: bytes) -> Seal | None:

@@ -106,6 +106,7 @@ def prove(
     \b
     Example: roundbook prove 585c1306f89c56f5ecfc2f5d --from roundbook.db
     """
+    _check_may_go(out)
     with open_source(where, token=token) as source:
         try:
             found = _proof(source, _Wanted(reference, provider, kind, party_of(source)))
@@ -113,6 +114,22 @@ def prove(
         except (SealContradicted, Unproved) as error:
             raise click.ClickException(plain(f"{where} is not as it was sealed: {error}")) from None
     _write(msgspec.json.format(msgspec.json.encode(found)) + b"\n", out)
+
+
+def _check_may_go(out: Path | None) -> None:
+    """A book, or a key, that is named by mistake must not be written over."""
+    if out is None or not out.is_file():
+        return
+    try:
+        with out.open("rb") as there:
+            begins = there.read(len(_BEGINS))
+    except OSError as error:
+        raise click.BadParameter(f"{out}: {error.strerror}", param_hint="--out") from None
+    if begins not in (b"", _BEGINS):
+        raise click.BadParameter(f"{out} is there, and is no proof", param_hint="--out")
+
+
+_BEGINS = b'{\n  "format": "roundbook proof"'
 
 
 def _write(text: bytes, out: Path | None) -> None:

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from ledger.seal import KeyWrong, Seal, Signer, signer
-from ledger.sealing import SealContradicted, Sealer, seals_of
+from ledger.sealing import NoSealsFile, SealContradicted, Sealer, seals_of
 from ledger.store import Store, open_store
 from scripts import options
 from scripts.source import url_of
@@ -89,6 +89,8 @@ def sealing(where: str, file: Path | None) -> Iterator[Store]:
             yield store
         except SealContradicted as error:
             raise click.ClickException(f"{where}: {error}") from None
+        except NoSealsFile as error:
+            raise click.BadParameter(str(error), param_hint="--file") from None
 
 
 def _check_appendable(file: Path | None) -> None:

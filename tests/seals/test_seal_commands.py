@@ -263,6 +263,26 @@ def test_nothing_is_sealed_where_the_auditors_file_cannot_be_written(desk):
     assert desk.seals == []
 
 
+OTHER_FILES = {"the book": "book.db", "the key": "seal.pem", "a note": "note.txt"}
+
+
+@pytest.mark.parametrize("verb", ["seal", "rotate"])
+@pytest.mark.parametrize("name", OTHER_FILES.values(), ids=OTHER_FILES)
+def test_no_other_file_is_written_to_as_if_it_were_that_of_the_seals(desk, verb, name):
+    desk.fill()
+    (desk.folder / "note.txt").write_text("of the last shift, without an end of line")
+    before = (desk.folder / name).read_bytes()
+    options = ("--to", desk.folder / "new.pem") if verb == "rotate" else ()
+    named = ("keys", "rotate") if verb == "rotate" else ("seal",)
+    said = desk.run(
+        *(*named, desk.path, "--key", desk.key, *options, "--file", desk.folder / name), code=2
+    ).stderr
+
+    assert f"{name} is another file, and no seal is in it: name a new one" in " ".join(said.split())
+    assert (desk.folder / name).read_bytes() == before
+    assert desk.seals == []
+
+
 @pytest.mark.parametrize("verb", ["seal", "rotate"])
 def test_a_book_that_is_not_the_one_that_was_sealed_is_one_sentence_and_exit_1(sealed, verb):
     behind(sealed.path, "delete from stored_events where position > 3")
@@ -614,6 +634,25 @@ def test_a_proof_is_not_written_where_there_is_no_folder(sealed):
     out = sealed.folder / "none" / "x.json"
 
     assert "No such file" in sealed.refuses_to_prove(BET, "--out", out, code=2)
+
+
+@pytest.mark.parametrize("name", OTHER_FILES.values(), ids=OTHER_FILES)
+def test_no_other_file_is_written_over_by_a_proof(sealed, name):
+    (sealed.folder / "note.txt").write_text("of the last shift")
+    out = sealed.folder / name
+    before = out.read_bytes()
+    said = sealed.refuses_to_prove(BET, "--out", out, code=2)
+
+    assert f"{name} is there, and is no proof" in " ".join(said.split())
+    assert out.read_bytes() == before
+
+
+def test_a_proof_may_be_written_again_and_to_where_nothing_is_kept(sealed):
+    for _ in range(2):
+        sealed.prove(BET)
+    (sealed.folder / "empty.json").touch()
+    for out in (sealed.folder / "empty.json", "/dev/null"):
+        sealed.run("prove", BET, "--from", sealed.path, "--out", out)
 
 
 def test_a_token_of_the_environment_is_not_shown_in_the_help(sealed, monkeypatch):

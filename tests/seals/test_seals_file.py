@@ -2,7 +2,7 @@ from contextlib import closing
 
 import pytest
 
-from ledger.sealing import SealContradicted, Sealer
+from ledger.sealing import NoSealsFile, SealContradicted, Sealer
 from ledger.store import open_store
 from tests.seals import behind, grow, new_signer
 
@@ -81,6 +81,29 @@ def test_a_torn_last_line_that_is_no_beginning_of_a_seal_is_written_again(store,
     Sealer(store, SIGNER, file=file).seal()
 
     assert file.read_bytes() == as_lines(seals)
+
+
+@pytest.mark.parametrize("torn", [b"\0" * 100, b"{", b'{"position":', b'{"position":1,"ha'])
+def test_a_first_line_that_was_torn_is_written_again(store, file, torn):
+    seals = sealed(store)
+    file.write_bytes(torn)
+    Sealer(store, SIGNER, file=file).seal()
+
+    assert file.read_bytes() == as_lines(seals)
+
+
+@LOOK
+@pytest.mark.parametrize(
+    "held", [b"SQLite format 3\0\x10\n", b"a note", b'# kept\n{"a":1}', b"-----BEGIN KEY\n"]
+)
+def test_a_file_that_is_none_of_seals_is_left_alone(store, file, look, held):
+    file.write_bytes(held)
+    grow(store)
+    with pytest.raises(NoSealsFile, match="is another file, and no seal is in it"):
+        look(store, file)
+
+    assert file.read_bytes() == held
+    assert store.seals() == []
 
 
 def test_a_line_that_tears_while_the_sealer_runs_is_written_again(store, file):
