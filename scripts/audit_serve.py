@@ -16,7 +16,7 @@ from api.audit.pages import pages
 from api.audit.shelf import Shelf
 from projections import as_of
 from scripts.opened import opened
-from scripts.serve import LOOPBACK, check_free
+from scripts.serve import LOOPBACK, alone_on, check_free
 
 THREADS = 4
 
@@ -46,18 +46,19 @@ def audit_serve(*, files: tuple[Path, ...], host: str, port: int, token: str | N
     shelf = Shelf(_by_party(files))
     check_free(host, port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/audit"
-    click.echo(f"{', '.join(map(str, files))} on {url}")
-    server = Server(
-        "scripts.audit_serve:app",
-        address=host,
-        port=port,
-        interface=Interfaces.WSGI,
-        http=HTTPModes.http1,
-        workers=1,
-        blocking_threads=THREADS,
-        log_level=LogLevels.error,
-    )
-    server.serve(target_loader=partial(_load, shelf, token))
+    with alone_on(host, port) as address:
+        click.echo(f"{', '.join(map(str, files))} on {url}")
+        server = Server(
+            "scripts.audit_serve:app",
+            address=address,
+            port=port,
+            interface=Interfaces.WSGI,
+            http=HTTPModes.http1,
+            workers=1,
+            blocking_threads=THREADS,
+            log_level=LogLevels.error,
+        )
+        server.serve(target_loader=partial(_load, shelf, token))
 
 
 def _by_party(files: tuple[Path, ...]) -> dict[str, Path]:

@@ -3,12 +3,14 @@
 Who serves several does nothing else: what a book does, costs, or dies of is its own process's.
 """
 
+import errno
 import gc
 import multiprocessing
 import os
 import resource
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,8 +117,7 @@ def _start(config: Path | None, host: str | None, port: int | None, store: str |
             "server.host: the demo listens on loopback only; write a roundbook.toml"
         )
     _prepare(settings, demo=demo)
-    click.echo(_welcome(settings, demo=demo))
-    run(settings)
+    run(settings, welcome=_welcome(settings, demo=demo))
 
 
 def run(
@@ -124,26 +125,31 @@ def run(
     *,
     now: Callable[[], datetime] = utc_now,
     parents: Sequence[Connection] = (),
+    welcome: str = "",
 ) -> None:
     """Serves until it is told to stop; `now` is the clock that both books go by.
 
-    `parents`: what can be read once a process has ended that this one is not to outlive.
+    `parents`: what can be read once a process has ended that this one is not to outlive. `welcome` is
+    printed once it is sure who listens. Raises SettingsWrong.
     """
-    server = Server(
-        "api:create_app",
-        address=settings.server.host,
-        port=settings.server.port,
-        interface=Interfaces.RSGI,
-        loop=Loops.uvloop,
-        http=HTTPModes.http1,
-        workers=1,
-        backpressure=_connections(),
-        http1_settings=HTTP1Settings(max_buffer_size=MOST_HEAD),
-        workers_kill_timeout=STOP_S,
-        log_level=LogLevels.error,
-    )
-    with keeping(tasks(settings), every_s=settings.audit.every_s):
-        server.serve(target_loader=partial(_load, settings, now, parents))
+    with alone_on(settings.server.host, settings.server.port) as address:
+        if welcome:
+            click.echo(welcome)
+        server = Server(
+            "api:create_app",
+            address=address,
+            port=settings.server.port,
+            interface=Interfaces.RSGI,
+            loop=Loops.uvloop,
+            http=HTTPModes.http1,
+            workers=1,
+            backpressure=_connections(),
+            http1_settings=HTTP1Settings(max_buffer_size=MOST_HEAD),
+            workers_kill_timeout=STOP_S,
+            log_level=LogLevels.error,
+        )
+        with keeping(tasks(settings), every_s=settings.audit.every_s):
+            server.serve(target_loader=partial(_load, settings, now, parents))
 
 
 def _connections() -> int:
@@ -200,17 +206,46 @@ def _end_with(parents: Sequence[Connection]) -> None:
     threading.Thread(target=follow, name="parents", daemon=True).start()
 
 
-def check_free(host: str, port: int) -> None:
-    """Raises SettingsWrong where a port cannot be listened on."""
+def check_free(host: str, port: int) -> str:
+    """Returns the address of a host; raises SettingsWrong where its port cannot be listened on."""
+    if not host:
+        raise SettingsWrong(
+            "server.host: names no address; 127.0.0.1, or 0.0.0.0 for all there are"
+        )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise SettingsWrong(
-                f"server.port: cannot listen on {host}:{port}: {error.strerror}"
-            ) from None
+            raise _cannot_listen(host, port, error) from None
+        address: str = probe.getsockname()[0]
+    return address
+
+
+@contextmanager
+def alone_on(host: str, port: int) -> Iterator[str]:
+    """Yields the address of a host, where nobody else begins to listen who asks here too. Raises SettingsWrong.
+
+    A server's socket would share its port with that of another, which was begun in the same moment:
+    every other request would go to the wrong book. What is taken is free once all our processes have ended.
+    """
+    address = check_free(host, port)
+    if sys.platform != "linux":
+        yield address
+        return
+    with socket.socket(socket.AF_UNIX) as taken:
+        try:
+            # a name of the kernel's: no file is left
+            taken.bind(f"\0roundbook on {address} {port}")
+        except OSError as error:
+            raise _cannot_listen(host, port, error) from None
+        yield address
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> SettingsWrong:
+    key = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
+    return SettingsWrong(f"server.{key}: cannot listen on {host}:{port}: {error.strerror}")
 
 
 def _prepare(settings: Settings, *, demo: bool = False) -> None:
