@@ -26,6 +26,7 @@ from ledger.provider.house import PROVIDER_ID, Dialect
 from ledger.provider.house import House as ProviderHouse
 from ledger.provider.house import Operator as Terms
 from ledger.provider.wire import Remote
+from ledger.store import NO_URL, POSTGRES, parts_of
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Secret = Annotated[str, msgspec.Meta(min_length=1)]
@@ -467,9 +468,13 @@ _WORDS = {
 def _check_stores(settings: Settings) -> None:
     for key, store in _stores(settings).items():
         try:
-            urlsplit(store)
+            parts = parts_of(store) if store.startswith(POSTGRES) else urlsplit(store)
         except ValueError:  # its text may quote a password
-            raise SettingsWrong(f"{key}: is no URL") from None
+            raise SettingsWrong(f"{key}: {NO_URL}") from None
+        if parts.scheme == "sqlite" and parse_qsl(parts.query):
+            raise SettingsWrong(
+                f"{key}: a file takes no parameters, what follows the ? is not its name"
+            )
 
 
 def _stores(settings: Settings) -> dict[str, str]:

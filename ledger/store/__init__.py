@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 from eventsourcing.persistence import (
@@ -259,9 +259,47 @@ class Store(ApplicationRecorder):
         """Releases what the store holds; it cannot be used afterwards."""
 
 
+def parts_of(url: str) -> SplitResult:
+    """Returns the parts of a database's URL. Raises ValueError, whose text quotes nothing of it.
+
+    A password with a sign of its own in it cuts a URL elsewhere than was meant, and what is no
+    password then may be a part of it.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError(NO_URL) from None
+    _, _, hosts = parts.netloc.rpartition("@")
+    cut = parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment
+    whole = all(map(_is_host, hosts.split(","))) and all(map(_is_named, parts.query.split("&")))
+    if cut or not whole:
+        raise ValueError(NO_URL)
+    return parts
+
+
+NO_URL = (
+    "cannot be read as a database's URL; in a name or password / is %2F, ? %3F, # %23, @ %40, % %25"
+)
+
+
+def _is_host(host: str) -> bool:
+    _, _, port = host.rpartition("]")[2].partition(":")
+    return not port or port.isdigit()
+
+
+def _is_named(parameter: str) -> bool:
+    return not parameter or "=" in parameter
+
+
 def told(url: str) -> str:
     """Returns a store's URL as it may be said: without who connects, and with which password."""
-    parts = urlsplit(url)
+    scheme, is_url, _ = url.partition("://")
+    if scheme == "sqlite" or not is_url:
+        return url
+    try:
+        parts = parts_of(url)
+    except ValueError:
+        return f"{scheme}://..."
     if "@" not in parts.netloc and not parts.query:
         return url
     schema = [pair for pair in parse_qsl(parts.query) if pair[0] == "schema"]
@@ -307,4 +345,5 @@ def open_store(
         from ledger.store.postgres import PostgresStore
 
         return PostgresStore(url, projections, create=create, read_only=read_only, at_once=at_once)
-    raise StoreUnfit(f"store: {scheme}: is neither sqlite:///FILE, postgresql://... nor memory://")
+    named = f"{scheme}: " if "://" in url else ""
+    raise StoreUnfit(f"store: {named}is neither sqlite:///FILE, postgresql://... nor memory://")

@@ -12,17 +12,28 @@ from functools import partial
 from itertools import islice
 from queue import Empty
 from typing import Any, LiteralString
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlunsplit
 
 import msgspec
 import psycopg
 from eventsourcing import persistence
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from ledger.projection import Changes, Key, Projection, Row
-from ledger.store import EVENTS, SEALS, Asked, Loaded, Presumed, StoreUnfit, told
+from ledger.store import (
+    EVENTS,
+    NO_URL,
+    SEALS,
+    Asked,
+    Loaded,
+    Presumed,
+    StoreUnfit,
+    parts_of,
+    told,
+)
 from ledger.store.chain import Head
 from ledger.store.notify import Listener, Teller
 from ledger.store.patience import TCP, WAITS, Hosts, Watch
@@ -435,13 +446,22 @@ def _connected(hosts: Hosts, schema: str, more: str) -> psycopg.Connection[Any]:
 
 
 def _address(url: str) -> tuple[str, str]:
-    """Returns what libpq is told, and the schema: the parameter `schema` is ours."""
-    parts = urlsplit(url)
+    """Returns what libpq is told, and the schema: the parameter `schema` is ours. Raises StoreUnfit."""
+    try:
+        parts = parts_of(url)
+    except ValueError as error:
+        raise StoreUnfit(f"store: {error}") from None
     given = dict(parse_qsl(parts.query))
     schema = given.pop("schema", SCHEMA)
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", schema):
         raise StoreUnfit(f"store: {schema!r} is no schema: lower-case letters, digits and _")
-    return urlunsplit(parts._replace(query=urlencode(given))), schema
+    address = urlunsplit(parts._replace(query=urlencode(given)))
+    try:
+        conninfo_to_dict(address)
+    except psycopg.ProgrammingError:  # its text quotes a password, or what may be a part of one
+        known = f"store: {told(url)}: has a parameter that libpq does not know, or {NO_URL}"
+        raise StoreUnfit(known) from None
+    return address, schema
 
 
 def _is_silent(connection: psycopg.Connection[Any]) -> bool:

@@ -144,6 +144,11 @@ WRONG = {
     "an unknown block": (f"{SMALLEST}[sever]\nport = 1\n", "sever"),
     "a wrong type": (f"{SMALLEST}[server]\nport = 'x'\n", "server.port"),
     "a store that is no text": (f"store = 5\n{SMALLEST}", "store"),
+    "a file with parameters": (f"store = 'sqlite:///book.db?mode=ro'\n{SMALLEST}", "store: a file"),
+    "a password that cuts a URL": (
+        f"store = 'postgresql://u:a/b@h/d'\n{SMALLEST}",
+        "store: cannot",
+    ),
     "a block that is a value": (f"server = 5\n{SMALLEST}", "server"),
     "an admin that is a value": ("admin = 5\n", "admin"),
     "a list of blocks that is a block": (f"{SMALLEST}[provider]\nid='x'\n", "provider"),

@@ -1,3 +1,4 @@
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -5,15 +6,17 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from eventsourcing.persistence import IntegrityError, PersistenceError
 
 from ledger.operator.book import MAPPER, Book
 from ledger.rebuild import differences, rebuild
 from ledger.refusals import OutcomeUnknown
-from ledger.store import Appended, StoreUnfit, open_store, told
+from ledger.store import Appended, StoreUnfit, open_store, parts_of, told
 from ledger.store.patience import LOOK_S, Watch
 from ledger.store.sql_postgres import LOCK
 from projections import IN_TRANSACTION
+from scripts.rebuild import rebuild as rebuild_command
 from tests import controls
 from tests.http.server import free_port, until
 
@@ -66,6 +69,47 @@ def test_a_server_that_is_not_there_is_one_sentence_without_the_password():
     assert "127.0.0.1" in str(unfit.value)
     assert "canary" not in str(unfit.value)
     assert "somebody" not in told(url)
+
+
+PIECES = re.compile("s3cr|3tpw")
+WRITTEN_AS_IT_IS = {
+    **{sign: f"postgresql://somebody:s3cr{sign}3tpw@127.0.0.1:1/books" for sign in "/?#@[% "},
+    "a sign behind digits": "postgresql://somebody:12/3tpw@127.0.0.1:1/books",
+    "an escape that is none": "postgresql://somebody:s3cr%zz@127.0.0.1:1/books?schema=acme",
+    "a parameter that is none": "postgresql://127.0.0.1:1/books?pasword=s3cr",
+    "a parameter without a value": "postgresql://127.0.0.1:1/books?s3cr",
+    "no URL": "postgresql:/somebody:s3cr@127.0.0.1:1/books",
+}
+
+
+@pytest.mark.parametrize("url", WRITTEN_AS_IT_IS.values(), ids=WRITTEN_AS_IT_IS)
+def test_a_password_that_cuts_a_url_is_quoted_nowhere(url):
+    with pytest.raises(StoreUnfit) as unfit:
+        open_store(url)
+    for said in (str(unfit.value), *([told(url)] if "://" in url else [])):
+        assert not PIECES.search(said)
+
+
+@pytest.mark.parametrize("url", WRITTEN_AS_IT_IS.values(), ids=WRITTEN_AS_IT_IS)
+def test_nor_by_a_command_that_is_given_it(url):
+    done = CliRunner().invoke(rebuild_command, ["--check", "--store", url])
+    assert isinstance(done.exception, StoreUnfit)
+    assert not PIECES.search(f"{done.exception} {done.output}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://a,b:5433,[::1]:5434/books?target_session_attrs=read-write&schema=acme",
+        "postgresql://some%40body:p%2F%3F%23%40%25@h:5432/books",
+        "postgresql:///books?host=/run/postgresql&user=some@body",
+        "postgres://h:/books?",
+    ],
+)
+def test_what_libpq_reads_is_told_without_who_connects(url):
+    assert parts_of(url).scheme.startswith("postgres")
+    assert "some" not in told(url)
+    assert "p%2F" not in told(url)
 
 
 @pytest.mark.parametrize("schema", ["Upper", "a-b", 'x"; drop schema public', "", "1a", "a" * 64])
