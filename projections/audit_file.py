@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -103,7 +103,7 @@ class Upto(NamedTuple):
     """How far a file goes: the last event's position, hash and clock."""
 
     position: int = 0
-    hash: str = EMPTY
+    hash: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] = EMPTY
     clock: str = ""
 
 
@@ -167,6 +167,10 @@ class AuditFile:
                 self._append(Batch(stored), source, at)
         except sqlite3.OperationalError as error:
             raise AuditFileUnfit(f"the audit file cannot be written: {error}") from error
+        except TypeError as error:
+            raise AuditFileUnfit(
+                f"a row of the audit file is damaged, begin anew: {error}"
+            ) from error
         except (Contradiction, sqlite3.IntegrityError, OverflowError) as error:
             if len(stored) == 1:
                 raise _named(stored[0].position, error) from error

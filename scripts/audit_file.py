@@ -341,5 +341,5 @@ def _seal(encoded: str) -> Seal:
     """Returns a seal that the file holds. Raises AuditFileUnfit."""
     try:
         return msgspec.json.decode(encoded, type=Seal)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, TypeError) as error:
         raise AuditFileUnfit(f"a seal in the audit file cannot be read: {error}") from error

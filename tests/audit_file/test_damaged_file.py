@@ -176,6 +176,28 @@ def test_nothing_is_answered_from_what_cannot_be_read(
         assert complaint.startswith("roundbook: "), command
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        of_any_type("rounds", "staked", "'much'"),
+        of_any_type("audit", "hash", "'none'"),
+        of_any_type("seals", "seal", "null"),
+    ],
+)
+def test_a_damaged_file_is_not_continued(
+    kept: Path, tmp_path: Path, said: Callable[..., tuple[Any, str]], damage: Damage
+) -> None:
+    half = tmp_path / "half.db"
+    with open_source(str(kept)) as source:
+        catch_up(half, source, upto=source.head().position // 2)
+    damage(half)
+
+    code, complaint = said("audit-file", half, "--from", kept)
+
+    assert (code, complaint.count("\n")) == (2, 1)
+    assert "the audit file" in complaint
+
+
 @pytest.mark.parametrize("damage", ["no row in audit", "a half", "no byte"])
 def test_no_page_is_served_from_what_cannot_be_read(
     damaged: Path, said: Callable[..., tuple[Any, str]], damage: str
