@@ -70,6 +70,14 @@ def to_minor(amount: Amount, scale: int) -> int:
     return minor
 
 
+def check_sum(minor: int) -> None:
+    """Raises AmountInvalid where a round's sum would be more than MOST_SUM."""
+    if minor > MOST_SUM:
+        raise AmountInvalid(
+            "would make the round's sum larger than a book can hold", field="amount"
+        )
+
+
 def to_text(minor: int, scale: int) -> str:
     """Returns minor units as a decimal with exactly `scale` decimals: `99899.99`."""
     if scale == 0:

@@ -10,12 +10,11 @@ import msgspec
 from msgspec.structs import replace
 
 from ledger.event import Event
-from ledger.money import MOST_SUM, to_minor
+from ledger.money import check_sum, to_minor
 from ledger.names import transaction_id
 from ledger.operator import commands, events
 from ledger.operator.wallet import Wallet
 from ledger.refusals import (
-    AmountInvalid,
     BetsNotAllowed,
     Final,
     GameUnknown,
@@ -189,7 +188,7 @@ def place_bet(
         raise Final(f"the round is over, its status is {state.status}", field="roundId")
     _check_terms(wallet, terms)
     stake = to_minor(bet.amount, wallet.scale)
-    _check_sum(state.staked + stake)
+    check_sum(state.staked + stake)
     opened = _opened(state, bet, at, bet.round)
     if stake > wallet.cash:
         refused = events.BetRefused(
@@ -271,7 +270,7 @@ def record_result(state: Round, wallet: Wallet, result: commands.RecordResult, a
     if not state.open_bets:
         raise Final("every bet of the round is reversed", field="roundId")
     win = to_minor(result.amount, wallet.scale)
-    _check_sum(state.won + win)
+    check_sum(state.won + win)
     recorded = events.ResultRecorded(
         recorded_at=at,
         provider=result.provider,
@@ -464,13 +463,6 @@ def _opened(state: Round, call: AboutGame, at: str, round_id: str) -> list[Event
             game=call.game,
         )
     ]
-
-
-def _check_sum(minor: int) -> None:
-    if minor > MOST_SUM:
-        raise AmountInvalid(
-            "would make the round's sum larger than a book can hold", field="amount"
-        )
 
 
 def _check_terms(wallet: Wallet, terms: Terms) -> None:

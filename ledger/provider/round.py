@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ledger.event import Event
-from ledger.money import to_minor, to_text
+from ledger.money import check_sum, to_minor, to_text
 from ledger.provider import commands, events
 from ledger.provider.calls import About
 from ledger.provider.house import Operator
@@ -242,6 +242,7 @@ def place_bet(
     if state.version and state.status != "InProgress":
         raise Final(f"the round takes no more bets: it is {state.status}", field="roundId")
     amount = to_minor(bet.amount, scale)
+    check_sum(amount + state.staked + sum(each.amount for each in state.standing("requested")))
     opened = [] if state.version else [_opened(bet, operator, scale=scale, at=at)]
     for event in opened:
         state = evolve(state, event)
@@ -288,6 +289,7 @@ def report_result(
     if not state.standing("accepted"):
         raise NoSuchRound("no bet of the round is accepted and open", field="roundId")
     amount = to_minor(result.amount, state.scale)
+    check_sum(amount + state.won)
     call = _about(state, operator, session=state.session).money(
         "result", result.reference, amount=amount, at=at, details=result.details
     )

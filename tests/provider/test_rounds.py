@@ -408,6 +408,23 @@ def test_a_result_with_too_many_decimals_is_59(book: Book) -> None:
         assert code(book, examples.report_result(amount="1.001")) == 59
 
 
+def test_stakes_and_wins_that_no_book_can_hold_the_sum_of_are_59(book: Book) -> None:
+    most = {"amount": "1" + "0" * 14, "currency": "CLF"}  # 10^18 minor units
+    for number in range(9):
+        ask(book, examples.place_bet(**most, reference=f"bet-{number}"))
+    with nothing_recorded(book):
+        assert code(book, examples.place_bet(**most, reference="bet-9")) == 59
+
+    for number in range(9):
+        answer(book, LM, "bet", f"bet-{number}")
+    assert book.round(LM, ROUND).staked == 9 * 10**18
+
+    for number in range(9):
+        ask(book, examples.report_result(amount=most["amount"], reference=f"win-{number}"))
+    with nothing_recorded(book):
+        assert code(book, examples.report_result(amount=most["amount"], reference="win-9")) == 59
+
+
 def test_a_result_waits_for_a_bet_in_flight(book: Book) -> None:
     accepted_bet(book)
     ask(book, examples.place_bet(reference=SECOND))
