@@ -20,7 +20,8 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
     """A signed head. Hashes, keys and signature are hexadecimal; `key` is the public key.
 
     `peaks` are the roots of the complete subtrees, the largest first: from them the tree goes on. The
-    signature covers them through the root, to which they come.
+    signature covers them through the root, to which they come. `sealed_at` is never before that of the
+    seal before it, whatever a clock said.
     """
 
     position: int

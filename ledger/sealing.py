@@ -58,6 +58,8 @@ class Sealer:
         self._every_events, self._every_s = every_events, every_s
         self._file = _File(file) if file else None
         self._now = now
+        self._met: tuple[Seal | None, datetime] = (None, now())
+        """The last seal, and when we first saw it; by the clock as it stands since then."""
         self._handover: Seal | None = None
 
     def seal_if_due(self) -> Seal | None:
@@ -67,7 +69,7 @@ class Sealer:
         """
         last = self._last()
         news = self._store.head().position - (last.position if last else 0)
-        waited = (self._now() - moment(last.sealed_at)).total_seconds() if last else self._every_s
+        waited = self._waited(last) if last else self._every_s
         if news < 0 or news >= self._every_events or (news and waited >= self._every_s):
             return self.seal()
         self._catch_up()
@@ -92,13 +94,23 @@ class Sealer:
         if last:
             self._check_key(last)
         tree = self._grown(last, head.position)
-        made = self._signer.seal(head, tree, at=text(self._now()), next_key=next_key)
+        now = text(self._now())
+        # a key counts from the time at which it was handed over to: no clock that is set back may undo that
+        at = max(now, last.sealed_at) if last else now
+        made = self._signer.seal(head, tree, at=at, next_key=next_key)
         try:
             self._store.add_seal(head.position, msgspec.json.encode(made), after=newest)
         except IntegrityError:
             return self.seal(next_key=next_key) if next_key else None
         self._catch_up()
         return made
+
+    def _waited(self, last: Seal) -> float:
+        """Returns how many seconds old the last seal is; one of the future is as old as we know it."""
+        now, (met, since) = self._now(), self._met
+        if met != last or now < since:
+            self._met = (last, now)
+        return (now - min(moment(last.sealed_at), self._met[1])).total_seconds()
 
     def _catch_up(self) -> None:
         if self._file:

@@ -376,6 +376,35 @@ def test_fewer_events_are_sealed_when_the_last_seal_is_old(store):
     assert sealer.seal_if_due().position == 2
 
 
+YEAR_S = 365 * 86400
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["the same sealer", "another one"])
+def test_a_seal_of_the_future_is_followed_by_others_as_often_as_ever(store, again):
+    clock = Clock()
+
+    def sealer():
+        return Sealer(store, SIGNER, every_events=100, every_s=60, now=clock)
+
+    sealing = sealer()
+    grow(store)
+    clock.go(4 * YEAR_S)
+    ahead = sealing.seal_if_due()
+    clock.go(-4 * YEAR_S)
+    sealing = sealer() if again else sealing
+    for _ in range(2):
+        grow(store)
+        assert sealing.seal_if_due() is None
+        clock.go(59)
+        assert sealing.seal_if_due() is None
+        clock.go(1)
+        assert sealing.seal_if_due().sealed_at == ahead.sealed_at
+    clock.go(5 * YEAR_S)
+    grow(store)
+
+    assert sealing.seal_if_due().sealed_at == clock.text
+
+
 def test_where_nothing_is_new_no_age_makes_a_seal(store):
     clock = Clock()
     sealer = Sealer(store, SIGNER, every_events=1, every_s=60, now=clock)

@@ -26,16 +26,20 @@ from ledger.provider import events as theirs
 from ledger.provider.book import MAPPER as THEIR_MAPPER
 from ledger.provider.rules import ProviderRules
 from ledger.seal import new_key, signer
+from ledger.sealing import Sealer
 from ledger.store import EVENTS, SEALS, Store
 from ledger.store.chain import Head, link
 from ledger.verify import BATCH, Finding, Progress, Side, Verification, _links, _Topics
 from ledger.verify_rules import Digest, Shelf, Total
 from ledger.verify_seals import Seals
 from scripts import verify as command
+from scripts.audit_file import catch_up
+from scripts.source import open_source
 from tests import controls
 from tests.http import provider, wire
 from tests.http.server import serving
 from tests.provider import examples
+from tests.seals import Clock
 from tests.verify import books
 from tests.verify.books import SIGNER, chained, rows_of, run, verdict_of
 
@@ -118,6 +122,23 @@ def handed_over(book: Any, *signers: Any, events: int = 1) -> None:
         for _ in range(events):
             book.submit(controls.deposit(reference=f"deposit {book.store.head().position}"))
         books.seal(book, new)
+
+
+@pytest.mark.parametrize("back_s", [0.001, 3600])
+def test_a_key_that_is_handed_over_to_by_a_clock_that_stood_ahead_is_trusted(
+    tmp_path: Path, back_s: float
+) -> None:
+    clock, path = Clock(), tmp_path / "book.db"
+    with closing(controls.new_book(f"sqlite:///{path}")) as book:
+        controls.fund(book)
+        Sealer(book.store, SIGNER, now=clock).seal(next_key=books.OTHER_SIGNER.key)
+        clock.go(-back_s)
+        Sealer(book.store, books.OTHER_SIGNER, now=clock).seal()
+        assert verdict_of(book.store, key=SIGNER.key).holds
+        kept = list(book.store.seals())
+        assert verdict_of(book.store, key=SIGNER.key, kept=kept).holds
+    with open_source(str(path)) as source:
+        assert catch_up(tmp_path / "audit.db", source, keys=[SIGNER.key]).seals == len(kept)
 
 
 def seal_by_force(store: Store, by: Any, *, next_key: str = "") -> None:
