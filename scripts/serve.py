@@ -37,7 +37,10 @@ from ledger.moments import utc_now
 from ledger.money import read_text
 from ledger.operator.book import Book
 from ledger.operator.commands import Deposit, OpenWallet
+from ledger.operator.events import CASHIER
+from ledger.provider.book import Book as ProviderBook
 from ledger.store import StoreUnfit, told
+from projections import references
 from scripts import options
 from scripts.keeper import keeping, tasks
 from scripts.private_postgres import NoPostgres, running
@@ -56,6 +59,7 @@ STEADY_S = 60
 """Whose process stood so long is begun again as soon as one that never fell."""
 
 DEMO_PLAYER, DEMO_CURRENCY, DEMO_CASH = "123456", "USD", "99899.99"
+DEMO_OPENING = "demo-opening"
 
 
 @click.command()
@@ -262,9 +266,20 @@ def _prepare(settings: Settings, *, demo: bool = False) -> None:
         for task in tasks(settings):
             make_folder(task.file.parent, "audit.folder")
         if demo:
+            _check_may_fund(app.extensions["book"], app.extensions["provider_book"])
             _fund(app.extensions["book"])
     finally:
         close(app)
+
+
+def _check_may_fund(book: Book, theirs: ProviderBook) -> None:
+    """What a demo pays in would stay for ever in a book that is in earnest. Raises SettingsWrong."""
+    opening = (CASHIER, "deposit", DEMO_OPENING)
+    begun = book.store.head().position or theirs.store.head().position
+    if begun and book.store.row(references.TABLE, opening) is None:
+        raise SettingsWrong(
+            "store: holds a book that is no demo's; name its configuration with --config, or go elsewhere"
+        )
 
 
 def _fund(book: Book) -> None:
@@ -273,7 +288,7 @@ def _fund(book: Book) -> None:
         Deposit(
             user=DEMO_PLAYER,
             currency=DEMO_CURRENCY,
-            reference="demo-opening",
+            reference=DEMO_OPENING,
             amount=read_text(DEMO_CASH),
         )
     )

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 
 import pytest
 
@@ -8,8 +9,13 @@ from api import create_app
 from api.folders import make_folder
 from api.settings import SettingsWrong, load, settle
 from ledger.seal import new_key
+from ledger.store import open_store
+from scripts import options
+from scripts.serve import _prepare
 from tests import controls
 from tests.http import wire
+from tests.http.server import free_port
+from tests.provider import examples
 
 EXAMPLE = """
 store = "sqlite:///roundbook.db"
@@ -259,9 +265,10 @@ def test_a_wrong_secret_is_not_quoted(written):
         assert "canary" not in str(wrong.value)
 
 
-def run(*arguments, environ=None):
+def run(*arguments, environ=None, cwd=None):
     return subprocess.run(
         [sys.executable, "-m", "scripts.cli", *arguments],
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=30,
@@ -338,6 +345,37 @@ def test_a_demo_never_listens_beyond_the_loopback(tmp_path):
 
     assert done.returncode == 2
     one_sentence(done.stderr, "server.host")
+
+
+DEMOS_STORES = {"operator": "roundbook.db", "provider": "provider.db"}
+
+
+@pytest.mark.parametrize("party", DEMOS_STORES)
+def test_a_demo_pays_nothing_into_a_book_that_is_in_earnest(tmp_path, party):
+    path = tmp_path / DEMOS_STORES[party]
+    if party == "operator":
+        with closing(controls.new_book(f"sqlite:///{path}")) as book:
+            controls.fund(book)
+    else:
+        with closing(examples.new_book(f"sqlite:///{path}", now=examples.Clock())) as theirs:
+            examples.accepted_bet(theirs)
+    before = path.read_bytes()
+
+    done = run("serve", "--port", str(free_port()), cwd=tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    one_sentence(done.stderr, "--config")
+    assert path.read_bytes() == before
+
+
+def test_a_demo_goes_on_with_its_own_book_and_is_funded_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        found, demo = options.settings(None, port=free_port())
+        assert demo
+        _prepare(found, demo=True)
+        with closing(open_store(found.store, read_only=True)) as store:
+            assert store.head().position == 2
 
 
 def test_a_document_is_settled_alike_whatever_its_environment_holds_beside_it():
