@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
@@ -137,25 +137,20 @@ def _ready(process: subprocess.Popen[bytes], port: int) -> bool:
     """Waits for an answer; the no-op knows no such path, and is ready when it says so."""
     end = time.monotonic() + START_S
     while time.monotonic() < end and process.poll() is None:
-        try:
-            if _status(HTTPConnection("127.0.0.1", port, timeout=5), "GET", "/readyz") in (
-                200,
-                404,
-            ):
+        with suppress(OSError), closing(HTTPConnection("127.0.0.1", port, timeout=5)) as asked:
+            if _status(asked, "GET", "/readyz") in (200, 404):
                 return True
-        except OSError:
-            time.sleep(0.01)
+        time.sleep(0.01)
     return False
 
 
 def _fund(port: int, player: str) -> None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
     wallet = f"/api/wallets/{player}/{CURRENCY}"
     cash = json.dumps({"reference": f"opening-{player}", "amount": OPENING_CASH})
-    _status(connection, "PUT", wallet)
-    if _status(connection, "POST", f"{wallet}/deposits", cash) != 200:
-        raise click.ClickException(f"no cash for {wallet}")
-    connection.close()
+    with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        _status(connection, "PUT", wallet)
+        if _status(connection, "POST", f"{wallet}/deposits", cash) != 200:
+            raise click.ClickException(f"no cash for {wallet}")
 
 
 def _status(connection: HTTPConnection, method: str, path: str, body: str | None = None) -> int:

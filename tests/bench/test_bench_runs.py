@@ -5,6 +5,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import pytest
+from click.testing import CliRunner
+
+from scripts import bench_postgres, bench_server
+from scripts.bench_books import ALONE, BESIDE, TOGETHER
+
 ROOT = Path(__file__).resolve().parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 ROUNDBOOK = ("-m", "scripts.cli")
@@ -59,6 +65,47 @@ def test_refunds_are_measured_alone_beside_a_dead_wallet_and_in_one_lane_with_it
         "beside a wallet that hangs",
         "control: both in one lane",
     }
+
+
+def test_a_quiet_book_is_measured_alone_beside_a_busy_one_and_in_one_with_it(
+    tmp_path: Path,
+) -> None:
+    quick = ("--seconds", "0.1", "--runs", "1", "--connections", "2")
+    found = found_by(*ROUNDBOOK, "bench", "books", *quick, folder=tmp_path, patience_s=90)
+    alone, beside, together = (found.pop(way) for way in (ALONE, BESIDE, TOGETHER))
+    assert set(found) == {"seconds", "runs", "connections", "machine"}
+    assert alone["busy"] is None
+    for each in (beside["busy"], together["busy"]):
+        assert each["requests_per_s"] > 0
+    for each in (alone["quiet"], beside["quiet"], together["quiet"]):
+        assert set(each) == FIGURES - {"p99_9_ms"}
+
+
+def test_bets_on_postgres_are_measured_with_a_copy_that_is_waited_for_and_one_that_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_http = {"scripts.bench_book": "book_submit", "scripts.bench_stock": "stock_save"}
+
+    def answer_of(module: str, *arguments: object) -> Any:
+        named = without_http.get(module)
+        if named:
+            return {name: {"1": 1.0} for name in (named, f"{named}_one_core")}
+        return bench_server.answer_of(module, *arguments)
+
+    monkeypatch.setattr(bench_postgres, "PROCESSES", (2,))
+    monkeypatch.setattr(bench_postgres, "answer_of", answer_of)
+    quick = ("--seconds", "0.1", "--runs", "1", "--connections", "4", "--folder", str(tmp_path))
+    ran = CliRunner().invoke(bench_postgres.postgres, [*quick, "--json"])
+    if "no PostgreSQL is found" in ran.stderr:
+        pytest.skip(ran.stderr)
+    found = json.loads(ran.stdout)
+    ways = ("2 of one book", "a copy, not waited for", "a copy, waited for", "no-op")
+    assert tuple(found["http"]) == ways
+    for figures in found["http"].values():
+        assert set(figures) == FIGURES - {"p99_9_ms"}
+        assert figures["requests_per_s"] > 0
+    assert found["stock_save_one_core"] == {"1": 1.0}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_large_books_and_long_rounds_are_measured_and_drawn(tmp_path: Path) -> None:
