@@ -50,6 +50,7 @@ from ledger.store.sql_postgres import (
     SCAN,
     SEALED,
     SIZE,
+    SNAPSHOT,
     STREAMS,
     TABLES,
     TRY_WRITE,
@@ -285,7 +286,7 @@ class PostgresStore(SqlStore):
         self._unsent.clear()
 
     def _begin_snapshot(self, connection: psycopg.Connection[Any]) -> None:
-        connection.execute("begin isolation level repeatable read read only")
+        connection.execute(SNAPSHOT)
 
     def _flush(self) -> None:
         """Writes and commits, in one round trip, all or nothing; never on another connection than was begun on."""

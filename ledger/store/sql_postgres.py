@@ -36,6 +36,12 @@ for each statement execute function stays('seals');
 BEGIN = "begin isolation level read committed"
 """Whatever a database's default is: what is read behind the lock is what was there when it was taken."""
 
+SNAPSHOT = (
+    "begin isolation level repeatable read read only;"
+    " set local idle_in_transaction_session_timeout = 0"
+)
+"""Whoever reads a whole book thinks between two questions for as long as that takes; nobody waits for a reader."""
+
 LOCK = "select pg_advisory_xact_lock(hashtextextended(current_schema(), 5103188801))"
 HEAD = (
     "select position, hash, last_value, is_called from tables_made left join lateral"

@@ -189,6 +189,17 @@ def test_a_book_whose_server_only_reads_is_found_by_trying_to_write(book):
     assert book.submit(bet("meanwhile")).recorded
 
 
+def test_a_snapshot_waits_for_its_reader(url, monkeypatch):
+    monkeypatch.setattr(
+        "ledger.store.postgres.WAITS", "-c idle_in_transaction_session_timeout=100ms"
+    )
+    with closing(controls.new_book(url)) as book, stranger(url) as connection:
+        controls.fund(book)
+        with book.store.snapshot() as head:
+            connection.execute("select pg_sleep(0.5)")
+            assert book.store.head() == head
+
+
 SLOWLY = """
 create function {schema}.slowly() returns trigger language plpgsql as
 $$ begin perform pg_sleep({seconds}); return null; end $$;
