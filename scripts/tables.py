@@ -82,7 +82,7 @@ def _show_records(
     margin = max(map(len, columns)) + 2
     records = (
         [
-            f"{_words(name):<{margin}}{cell}".rstrip()
+            f"{_words(name):<{margin}}{cell}" if cell else _words(name)
             for name, cell in zip(columns, row, strict=True)
         ]
         for row in rows

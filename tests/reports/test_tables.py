@@ -77,3 +77,12 @@ def test_a_pipe_gets_a_table_as_ever_unless_it_is_wider_than_any(capsys):
     long = "x" * tables.WIDE
     tables.show(("id", "what"), [("1", long)])
     assert capsys.readouterr().out == f"id    1\nwhat  {long}\n\n"
+
+
+def test_a_name_that_ends_with_a_space_keeps_it_in_a_line_a_cell(terminal, capsys):
+    terminal(20)
+
+    tables.show(COLUMNS, [("ada ", "2026-11-22T11:43:56.980355Z", "")])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[2]) == ("user       ada ", "cash")
