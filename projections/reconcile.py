@@ -127,18 +127,23 @@ class ProviderRound(NamedTuple):
 
 
 class OperatorBook(msgspec.Struct):
-    """The operator's references and rounds of the compared providers; rounds by provider and id."""
+    """The operator's references and rounds of the compared providers; rounds by provider and id.
+
+    `again`: what was taken, or given back, under a reference that had been already.
+    """
 
     entries: dict[Key, Entry] = {}
+    again: list[tuple[Key, Entry]] = []
     rounds: dict[tuple[str, str], OperatorRound] = {}
     terms: dict[Terms, Terms] = {}
     left_out: set[str] = set()
 
 
 class ProviderBook(msgspec.Struct):
-    """The provider's references and rounds at one operator; rounds by id."""
+    """The provider's references and rounds at one operator; rounds by id; `again` as the operator's."""
 
     entries: dict[Key, Entry] = {}
+    again: list[tuple[Key, Entry]] = []
     rounds: dict[str, ProviderRound] = {}
 
 
@@ -210,13 +215,24 @@ def _operator_entry(book: OperatorBook, provider: str, event: Any, *, recent: bo
     key = (provider, getattr(event, "kind", "bet"), event.reference)
     known = book.entries.get(key)
     terms = Terms(event.provider, event.round or "", event.user, event.currency)
-    book.entries[key] = Entry(
+    entry = Entry(
         terms=book.terms.setdefault(terms, terms),
         amount=getattr(event, "amount", 0),
         scale=getattr(event, "scale", 0),
         state=state,
         recent=known.recent if known else recent,
     )
+    if known and _is_again(known.state, state):
+        book.again.append((key, entry._replace(recent=recent)))
+    elif known and state in _REVERSED and entry != known._replace(state=state):
+        return  # what was taken is not what this gave back: it stays taken
+    else:
+        book.entries[key] = entry
+
+
+def _is_again(known: str, state: str) -> bool:
+    """Returns whether the same was done before; no book of ours does it twice."""
+    return {known, state} <= _TAKEN and (known in _REVERSED) == (state in _REVERSED)
 
 
 def _operator_round(book: OperatorBook, provider: str, event: Any, *, recent: bool) -> None:
@@ -245,6 +261,8 @@ _PROVIDER_STATES: dict[type[Event], tuple[str, str]] = {
     provider_events.ResultConfirmed: ("result", "confirmed"),
 }
 """Kind and state of the reference that an event names."""
+
+_SETTLED = {"bet": "accepted", "result": "confirmed"}
 
 _PROVIDER_STAGES: dict[type[Event], int] = {
     provider_events.CancellationRequested: STATUSES.index("CancelInProcess"),
@@ -308,7 +326,11 @@ def _provider_entry(book: ProviderBook, event: Any, *, recent: bool) -> None:
     terms, scale, *_ = book.rounds[event.round]
     key = (_folded(terms.provider), kind, event.reference)
     if isinstance(event, provider_events.BetRequested | provider_events.ResultRequested):
-        book.entries[key] = Entry(terms, event.amount, scale, state, recent)
+        entry = Entry(terms, event.amount, scale, state, recent)
+        if key in book.entries:
+            book.again.append((key, entry._replace(state=_SETTLED[kind])))
+        else:
+            book.entries[key] = entry
     else:
         book.entries[key] = book.entries[key]._replace(state=state)
 
@@ -351,10 +373,14 @@ def _references(
 def _pairs(
     ours: OperatorBook, theirs: list[ProviderBook]
 ) -> Iterator[tuple[Key, Entry | None, Entry | None]]:
-    """Returns every reference the provider has, then those that took or paid money without it."""
+    """Returns every reference the provider has, then those that took or paid money without it, or again."""
     for book in theirs:
         for key, entry in book.entries.items():
             yield key, ours.entries.get(key), entry
+        for key, entry in book.again:
+            yield key, None, entry
+    for key, entry in ours.again:
+        yield key, entry, None
     for key, entry in ours.entries.items():
         if entry.state in _TAKEN and not any(key in book.entries for book in theirs):
             yield key, entry, None

@@ -301,6 +301,62 @@ def test_a_refund_agrees_with_either_reversal(differences, reversal):
     assert differences(at_operator, at_provider) == set()
 
 
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"amount": 10002}, "amount"),
+        ({"user": controls.OTHER_PLAYER}, "player"),
+        ({"currency": "EUR"}, "currency"),
+        ({"round": controls.OTHER_ROUND}, "round"),
+    ],
+)
+def test_a_stake_that_went_back_otherwise_than_it_was_taken_is_found(differences, changes, word):
+    refunded = provider(*REFUNDING, theirs.RefundConfirmed)
+
+    taken_otherwise = [*operator(*PLACED, **changes), *operator(ours.BetRefunded)]
+    assert {word, "reversal"} <= {found[1] for found in differences(taken_otherwise, refunded)}
+
+    given_back_otherwise = [*operator(*PLACED), *operator(ours.BetRefunded, **changes)]
+    assert {found[:2] for found in differences(given_back_otherwise, refunded)} >= {
+        ("bet", "reversal")
+    }
+
+
+@pytest.mark.parametrize(
+    ("again", "kind", "said"),
+    [
+        (operator(ours.BetPlaced), "bet", "100.01 USD placed"),
+        (operator(ours.BetPlaced, round=controls.OTHER_ROUND), "bet", "100.01 USD placed"),
+        (RECORDED, "result", "250.00 USD recorded"),
+    ],
+)
+def test_what_was_taken_or_paid_twice_is_missing_at_the_provider_once(
+    differences, again, kind, said
+):
+    at_operator = [*operator(*PLACED), *RECORDED, *again]
+
+    assert differences(at_operator, [*provider(*ACCEPTED), *CONFIRMED]) == {
+        (kind, "missing-at-provider", said, "absent")
+    }
+
+
+def test_a_stake_that_went_back_twice_is_missing_at_the_provider_once(differences):
+    at_operator = operator(*PLACED, ours.BetCancelled, ours.BetRefunded, ours.RoundCancelled)
+    at_provider = provider(*REFUNDING, theirs.RefundConfirmed, theirs.RoundCancelled)
+
+    assert differences(at_operator, at_provider) == {
+        ("bet", "missing-at-provider", "100.01 USD refunded", "absent")
+    }
+
+
+def test_what_the_provider_asked_for_twice_is_missing_at_the_operator_once(differences):
+    at_provider = [*provider(*ACCEPTED), *provider(theirs.BetRequested, theirs.BetAccepted)]
+
+    assert differences(operator(*PLACED), at_provider) >= {
+        ("bet", "missing-at-operator", "absent", "100.01 USD accepted")
+    }
+
+
 def test_a_refund_of_a_bet_the_operator_never_had_is_missing_there(differences):
     assert differences([], provider(*REFUNDING, theirs.RefundConfirmed)) == {
         ("bet", "missing-at-operator", "absent", "100.01 USD refunded")
