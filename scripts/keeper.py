@@ -2,10 +2,12 @@
 
 import multiprocessing
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,11 +45,15 @@ def tasks(settings: Settings) -> list[Task]:
     return [Task(party, books[party], files[party]) for party in kept if party in books]
 
 
+class KeeperEnded(Exception):
+    """Who keeps the audit files has ended, though nobody told it to."""
+
+
 @contextmanager
-def keeping(wanted: Sequence[Task], *, every_s: float) -> Iterator[None]:
-    """Keeps audit files up to date while the block runs."""
+def keeping(wanted: Sequence[Task], *, every_s: float) -> Iterator[list[int]]:
+    """Keeps audit files up to date while the block runs; yields what can be read once their keeper has ended."""
     if not wanted:
-        yield
+        yield []
         return
     # forked before any thread is there, as the server's own workers are
     process = multiprocessing.get_context("fork").Process(
@@ -55,10 +61,23 @@ def keeping(wanted: Sequence[Task], *, every_s: float) -> Iterator[None]:
     )
     process.start()
     try:
-        yield
+        yield [process.sentinel]
     finally:
         process.terminate()
         process.join()
+
+
+def tell_once_ended(keeper: Sequence[int]) -> None:
+    """Has the log say it: bets go on, and pages show what is old."""
+
+    def tell() -> None:
+        wait(keeper)
+        log_defect(
+            KeeperEnded("the audit files stay as they are until the service is started anew")
+        )
+
+    if keeper:
+        threading.Thread(target=tell, name="keeper", daemon=True).start()
 
 
 def bring_up(task: Task) -> None:
@@ -86,9 +105,8 @@ def _unhurried(wait: Wait | None) -> Wait | None:
 def _keep(wanted: Sequence[Task], every_s: float) -> None:
     """Ends when its parent does, however that ends; a file that is cut short is continued next time."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # at a terminal the parent gets it too, and tells us
+    for number in (signal.SIGINT, signal.SIGHUP):  # at a terminal the parent gets them too
+        signal.signal(number, signal.SIG_IGN)
     for task in wanted:
         task.file.parent.mkdir(parents=True, exist_ok=True)
         name = f"{task.party}'s audit file"

@@ -42,7 +42,7 @@ from ledger.provider.book import Book as ProviderBook
 from ledger.store import StoreUnfit, told
 from projections import references
 from scripts import options
-from scripts.keeper import keeping, tasks
+from scripts.keeper import keeping, tasks, tell_once_ended
 from scripts.private_postgres import NoPostgres, running
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -152,8 +152,8 @@ def run(
             workers_kill_timeout=STOP_S,
             log_level=LogLevels.error,
         )
-        with keeping(tasks(settings), every_s=settings.audit.every_s):
-            server.serve(target_loader=partial(_load, settings, now, parents))
+        with keeping(tasks(settings), every_s=settings.audit.every_s) as keeper:
+            server.serve(target_loader=partial(_load, settings, now, parents, keeper))
 
 
 def _connections() -> int:
@@ -170,6 +170,7 @@ def _load(
     settings: Settings,
     now: Callable[[], datetime],
     parents: Sequence[Connection],
+    keeper: Sequence[int],
     *_: Any,
     **__: Any,
 ) -> Any:
@@ -177,6 +178,7 @@ def _load(
     for number in STOPS:
         signal.signal(number, signal.SIG_DFL)
     _end_with(parents)
+    tell_once_ended(keeper)
     app = create_app(settings, now=now)
     start(app)
     gc.collect()

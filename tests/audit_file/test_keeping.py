@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 from contextlib import closing
@@ -112,6 +113,30 @@ def test_a_keeper_that_was_killed_is_continued_at_the_next_start(tmp_path, confi
         assert server.get("/readyz").status == 200
     with serving(tmp_path, config, name="again") as server:
         follows(server, file)
+
+
+def test_a_keeper_that_was_killed_is_told_of_in_the_log_once(tmp_path, config):
+    with serving(tmp_path, config) as server:
+        server.fund("1")
+        follows(server, tmp_path / "book.audit.db")
+        os.kill(keeper_of(server), signal.SIGKILL)
+        until(lambda: "KeeperEnded" in server.err.read_text(), "the log tells of it")
+        server.fund("2")
+        assert server.stop() == 0
+    (line,) = server.err.read_text().splitlines()
+    assert "until the service is started anew" in json.loads(line)["detail"]
+
+
+def test_a_terminal_that_is_closed_ends_neither_the_service_nor_the_keeper(tmp_path, config):
+    with serving(tmp_path, config) as server:
+        server.fund("1")
+        os.killpg(server.process.pid, signal.SIGHUP)
+        until(lambda: len(server.workers()) > 2, "another worker begins")
+        until(lambda: len(server.workers()) == 2, "the first one ends")
+        server.fund("2")
+        follows(server, tmp_path / "book.audit.db")
+        assert server.stop() == 0
+    assert server.err.read_text() == ""
 
 
 def test_bets_go_on_and_the_log_tells_it_once_when_the_book_contradicts_its_file(tmp_path, config):
