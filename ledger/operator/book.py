@@ -336,16 +336,10 @@ def _foreseen(batch_of: Sequence[commands.Command]) -> Asked:
 
 def _expected(batch_of: Sequence[commands.Command]) -> Asked:
     """Returns what is there as a rule: the wallets, and the rounds that results are of."""
-    streams: list[str] = []
-    wallets: list[tuple[str, ...]] = []
-    rounds: list[tuple[str, ...]] = []
-    for command in batch_of:
-        if isinstance(command, commands.PlaceBet | commands.RecordResult):
-            wallets.append((command.user, command.currency))
-        if isinstance(command, commands.RecordResult):
-            streams.append(name("round", command.provider, command.round))
-            rounds.append((command.provider, command.round))
-    return streams, {"wallets": wallets, "rounds": rounds}
+    played = [c for c in batch_of if isinstance(c, commands.PlaceBet | commands.RecordResult)]
+    rounds = [(c.provider, c.round) for c in played if isinstance(c, commands.RecordResult)]
+    wallets = [(c.user, c.currency) for c in played]
+    return [name("round", *key) for key in rounds], {"wallets": wallets, "rounds": rounds}
 
 
 def _assert_follows(row: Row | None, event: events.WalletEvent) -> None:

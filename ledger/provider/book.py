@@ -416,17 +416,11 @@ def _foreseen(batch_of: Sequence[commands.Command]) -> Asked:
 
 def _expected(batch_of: Sequence[commands.Command]) -> Asked:
     """Returns what of that is there as a rule: all but what new bets and results bring."""
-    streams: list[str] = []
-    deliveries: list[Key] = []
-    for command in batch_of:
-        match command:
-            case commands.PlaceBet():
-                continue
-            case commands.RoundCommand():
-                streams.append(name("round", command.operator, command.round))
-            case commands.StartSend() | commands.EndSend():
-                deliveries.append((command.operator, command.kind, command.reference))
-    return streams, {"deliveries": deliveries}
+    known = [c for c in batch_of if not isinstance(c, commands.PlaceBet)]
+    rounds = [c for c in known if isinstance(c, commands.RoundCommand)]
+    sends = [c for c in known if isinstance(c, commands.StartSend | commands.EndSend)]
+    deliveries = [(c.operator, c.kind, c.reference) for c in sends]
+    return [name("round", c.operator, c.round) for c in rounds], {"deliveries": deliveries}
 
 
 def _owner(batch: Batch[Round], operator: str, kind: events.Kind, reference: str) -> str | None:
