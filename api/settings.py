@@ -418,7 +418,7 @@ def _origins(kind: Any) -> set[Any]:
 
 
 def _resolve(value: Any, path: str, environ: Mapping[str, str]) -> Any:
-    """Replaces `env:NAME` by what the environment holds under NAME."""
+    """Replaces `env:NAME` by what the environment holds under NAME. Raises SettingsWrong."""
     if isinstance(value, dict):
         return {k: _resolve(v, f"{path}.{k}".lstrip("."), environ) for k, v in value.items()}
     if isinstance(value, list):
@@ -427,8 +427,18 @@ def _resolve(value: Any, path: str, environ: Mapping[str, str]) -> Any:
         name = value.removeprefix("env:")
         if not environ.get(name):
             raise SettingsWrong(f"{path}: the environment has no {name}")
-        return environ[name]
-    return value
+        return _resolve_text(environ[name], path)
+    return _resolve_text(value, path) if isinstance(value, str) else value
+
+
+def _resolve_text(text: str, path: str) -> str:
+    """What came with an end of line, from a file of Windows say, would open nothing and be hard to see."""
+    if _CONTROL.search(text):
+        raise SettingsWrong(f"{path}: holds an end of line, or another character that is no text")
+    return text
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def _check(value: Any, kind: Any, key: str) -> None:
@@ -500,12 +510,16 @@ def _check_unique(settings: Settings) -> None:
 def _check_operators(settings: Settings) -> None:
     if settings.operator and settings.provider_book is None:
         raise SettingsWrong("provider_book: an [[operator]] needs the provider's book")
-    if settings.provider_book and _identity(settings.provider_book.store) == _identity(
-        settings.store
-    ):
-        raise SettingsWrong("provider_book.store: each book needs a store of its own")
-    if len(set(settings.audit_files().values())) < len(settings.books()):
+    named = _stores(settings)
+    ours = {_identity(named[key]) for key in ("store", "read_store") if key in named}
+    for key, store in named.items():
+        if key.startswith("provider_book.") and _identity(store) in ours:
+            raise SettingsWrong(f"{key}: each book needs a store of its own")
+    files = set(map(os.path.realpath, settings.audit_files().values()))
+    if len(files) < len(settings.books()):
         raise SettingsWrong("audit.folder: both books' audit files would be the same one")
+    if books := files & set(map(_identity, named.values())):
+        raise SettingsWrong(f"audit.folder: {min(books)} would be an audit file, and is a book")
     seen: set[str] = set()
     for index, operator in enumerate(settings.operator):
         where = f"operator[{index}]"

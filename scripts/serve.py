@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from eventsourcing.persistence import PersistenceError
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -256,14 +257,21 @@ def _cannot_listen(host: str, port: int, error: OSError) -> SettingsWrong:
 
 def _prepare(settings: Settings, *, demo: bool = False) -> None:
     """Makes the service once, so that what is wrong is said before it starts; funds the demo."""
-    provider = (
-        {"provider_book.store": settings.provider_book.store} if settings.provider_book else {}
-    )
-    for key, store in {"store": settings.store, **provider}.items():
-        if store.startswith("memory:"):
+    theirs = settings.provider_book
+    for key, store in {
+        "store": settings.store,
+        "read_store": settings.read_store,
+        "provider_book.store": theirs and theirs.store,
+        "provider_book.read_store": theirs and theirs.read_store,
+    }.items():
+        if store and store.startswith("memory:"):
             raise SettingsWrong(f"{key}: a service needs a store that outlives it: sqlite:///FILE")
     check_free(settings.server.host, settings.server.port)
-    app = create_app(settings)
+    try:
+        app = create_app(settings)
+    except PersistenceError as error:
+        books = " or ".join(map(told, settings.books().values()))
+        raise StoreUnfit(f"store: {books}: {error}; roundbook verify tells more") from error
     try:
         for task in tasks(settings):
             make_folder(task.file.parent, "audit.folder")

@@ -261,6 +261,22 @@ WRONG = {
         SMALLEST.replace(BOOK, ""),
         "provider_book: an [[operator]] needs the provider's book",
     ),
+    "a store that is the other book's copy": (
+        'read_store = "sqlite:///provider.db"\n' + SMALLEST,
+        "provider_book.store: each book needs a store of its own",
+    ),
+    "a copy that is the other book": (
+        changed(BOOK, BOOK + 'read_store = "sqlite:///roundbook.db"\n'),
+        "provider_book.read_store: each book needs a store of its own",
+    ),
+    "one copy for both books": (
+        'read_store = "sqlite:///c.db"\n' + changed(BOOK, BOOK + 'read_store = "sqlite:///c.db"\n'),
+        "provider_book.read_store: each book needs a store of its own",
+    ),
+    "a book where the other's audit file would be": (
+        changed(BOOK, BOOK + 'store = "sqlite:///roundbook.audit.db"\n'),
+        "audit.folder: ",
+    ),
     "one store for both books": (
         'store = "sqlite:///provider.db"\n' + SMALLEST,
         "provider_book.store: each book needs a store of its own",

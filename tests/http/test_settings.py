@@ -144,6 +144,8 @@ def test_an_override_may_point_into_the_environment_too(written):
 
 PROVIDER = '[[provider]]\nid="P"\ndialect="kyren-v1"\nmember="m"\ntoken="t"\n'
 
+PAGE_BYTES = 4096
+
 WRONG = {
     "an unknown key": (f"stroe = 'x'\n{SMALLEST}", "stroe"),
     "an unknown key in a block": (f"{SMALLEST}[server]\nprot = 1\n", "prot"),
@@ -185,6 +187,13 @@ WRONG = {
     "too many decimals": (f"{SMALLEST}[currencies]\nBTC = 30\n", "currencies"),
     "decimals that are none": (f"{SMALLEST}[currencies]\nBTC = 'x'\n", "currencies"),
     "one token for admin and auditor": (f"{SMALLEST}[auditor]\ntoken = 'a'\n", "auditor.token"),
+    "a token with an end of line": ('[admin]\ntoken = "a\\r\\n"\n', "admin.token"),
+    "a token with another sign that is no text": ('[admin]\ntoken = "a\\u0000"\n', "admin.token"),
+    "a host that is no text": (f'{SMALLEST}[server]\nhost = "\\u0000"\n', "server.host"),
+    "a token of a list with an end of line": (
+        SMALLEST + PROVIDER.replace('"t"', '["a", "b\\n"]'),
+        "provider[0].token[1]",
+    ),
     "no toml": ("[admin\n", "roundbook.toml"),
     "no utf-8": (b"\xff\xfe", "roundbook.toml"),
 }
@@ -256,6 +265,14 @@ def test_a_wrong_variable_is_one_sentence_that_names_it(written, variable, text)
         load(written(SMALLEST), {variable: text})
 
     one_sentence(str(wrong.value), variable)
+
+
+def test_a_secret_that_came_with_its_end_of_line_is_named_and_not_quoted(written):
+    with pytest.raises(SettingsWrong) as wrong:
+        load(written("[admin]\ntoken = 'env:FROM_A_FILE'\n"), {"FROM_A_FILE": "canary\r"})
+
+    one_sentence(str(wrong.value), "admin.token: holds an end of line")
+    assert "canary" not in str(wrong.value)
 
 
 def test_a_wrong_secret_is_not_quoted(written):
@@ -345,6 +362,44 @@ def test_a_demo_never_listens_beyond_the_loopback(tmp_path):
 
     assert done.returncode == 2
     one_sentence(done.stderr, "server.host")
+
+
+UNFIT_FOLDERS = {"file": "File exists", "file/seals": "Not a directory"}
+
+
+@pytest.mark.parametrize(("folder", "said"), UNFIT_FOLDERS.items())
+def test_serving_with_a_folder_for_seals_that_is_none_names_the_setting(tmp_path, folder, said):
+    (tmp_path / "seal.pem").write_bytes(new_key())
+    (tmp_path / "file").touch()
+    config = tmp_path / "roundbook.toml"
+    config.write_text(f'{SMALLEST}[seals]\nkey = "seal.pem"\nfolder = "{folder}"\n')
+
+    done = run("serve", "--port", str(free_port()), cwd=tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    one_sentence(done.stderr, f"seals.folder: {folder}: {said}")
+
+
+@pytest.mark.parametrize("key", ["store", "read_store"])
+def test_serving_from_memory_names_the_setting(written, key):
+    done = run("serve", "--config", str(written(f"{key} = 'memory://'\n{SMALLEST}")))
+
+    assert done.returncode == 2
+    one_sentence(done.stderr, f"roundbook: {key}: ")
+
+
+def test_serving_a_damaged_book_names_it(tmp_path):
+    with closing(controls.new_book(f"sqlite:///{tmp_path}/roundbook.db")) as book:
+        controls.fund(book)
+    with (tmp_path / "roundbook.db").open("r+b") as damaged:
+        damaged.seek(PAGE_BYTES)
+        damaged.write(b"\xff" * PAGE_BYTES)
+    (tmp_path / "roundbook.toml").write_text(SMALLEST)
+
+    done = run("serve", "--port", str(free_port()), cwd=tmp_path)
+
+    assert done.returncode == 2
+    one_sentence(done.stderr, "sqlite:///roundbook.db: database disk image is malformed")
 
 
 DEMOS_STORES = {"operator": "roundbook.db", "provider": "provider.db"}
