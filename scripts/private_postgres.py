@@ -7,7 +7,7 @@ import socket
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -111,11 +111,12 @@ def of_kind(kind: type[S], *options: str, programs: Path | None = None) -> Itera
         folder.chmod(0o755)
         server = kind(folder, *options, programs=programs)
         server.make()
-        server.start()
         try:
+            server.start()
             yield server
         finally:
-            server.stop("immediate")
+            with suppress(NoPostgres):  # it was not begun, or has ended by itself
+                server.stop("immediate")
 
 
 @contextmanager

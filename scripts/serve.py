@@ -20,6 +20,7 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -97,11 +98,18 @@ def _private_postgres(store: str | None) -> Iterator[str]:
     """Yields a new server's URL. Raises SettingsWrong, StoreUnfit."""
     if store is not None:
         raise SettingsWrong("--postgres: is a store of its own; leave --store out")
+    for number in (signal.SIGTERM, signal.SIGHUP):  # until the service has handlers of its own
+        signal.signal(number, _exit)
     try:
         with running() as server:
             yield server.url
     except NoPostgres as error:
         raise StoreUnfit(f"--postgres: {error}") from error
+
+
+def _exit(number: int, _: FrameType | None) -> None:
+    """Ends in order: a server that was begun here must not outlive us."""
+    sys.exit(128 + number)
 
 
 def _start(config: Path | None, host: str | None, port: int | None, store: str | None) -> None:

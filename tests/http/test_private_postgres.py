@@ -1,6 +1,8 @@
 import re
+import signal
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from scripts import private_postgres
 from scripts.private_postgres import NoPostgres
 from tests.http import wire
-from tests.http.server import Server
+from tests.http.server import Server, until
 
 
 def test_a_service_can_have_a_postgresql_of_its_own_that_goes_with_it(tmp_path):
@@ -38,6 +40,39 @@ def test_a_store_and_a_server_of_its_own_are_not_had_together(tmp_path):
     assert service.process.wait(30) == 2
     assert service.err.read_text().count("\n") == 1
     assert "--postgres" in service.err.read_text()
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_service_that_is_stopped_before_it_serves_leaves_no_postgresql(tmp_path, sign):
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        service = Server(tmp_path, environ={"TMPDIR": made})
+        service.options = ("--postgres",)
+        try:
+            service.start(ready=False)
+            (begun,) = until(lambda: [*folder.glob("*/data/postmaster.pid")], "it is begun")
+            process = int(until(lambda: begun.read_text().splitlines()[:1], "its id is there")[0])
+            service.process.send_signal(sign)
+            assert service.process.wait(60) in {0, 1, 128 + sign}
+            until(lambda: not Path(f"/proc/{process}/cwd").exists(), "no server is left")
+            assert [*folder.iterdir()] == []
+        finally:
+            service.kill()
+
+
+def test_a_postgresql_that_is_begun_and_not_wanted_any_more_is_stopped():
+    class Unwanted(private_postgres.Server):
+        def start(self):
+            super().start()
+            begun.append(self.url)
+            raise SystemExit
+
+    begun = []
+    with pytest.raises(SystemExit), private_postgres.of_kind(Unwanted):
+        raise AssertionError
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(begun[0])
 
 
 def test_where_no_postgresql_is_found_it_says_what_to_install(monkeypatch, tmp_path):
