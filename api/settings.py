@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from api.places import identity, place
 from ledger.money import MOST_SCALE
 from ledger.operator.house import House
 from ledger.provider.house import PROVIDER_ID, Dialect
@@ -220,7 +221,7 @@ class Settings(_Block, frozen=True, kw_only=True):
 
     def audit_files(self) -> dict[str, Path]:
         """Returns where the audit file of each book is, by party: roundbook.audit.db of roundbook.db."""
-        stores = {party: _place(store, party) for party, store in self.books().items()}
+        stores = {party: place(store, party) for party, store in self.books().items()}
         return {
             party: Path(self.audit.folder or book.parent, f"{book.stem}.audit.db")
             for party, book in stores.items()
@@ -511,14 +512,14 @@ def _check_operators(settings: Settings) -> None:
     if settings.operator and settings.provider_book is None:
         raise SettingsWrong("provider_book: an [[operator]] needs the provider's book")
     named = _stores(settings)
-    ours = {_identity(named[key]) for key in ("store", "read_store") if key in named}
+    ours = {identity(named[key]) for key in ("store", "read_store") if key in named}
     for key, store in named.items():
-        if key.startswith("provider_book.") and _identity(store) in ours:
+        if key.startswith("provider_book.") and identity(store) in ours:
             raise SettingsWrong(f"{key}: each book needs a store of its own")
     files = set(map(os.path.realpath, settings.audit_files().values()))
     if len(files) < len(settings.books()):
         raise SettingsWrong("audit.folder: both books' audit files would be the same one")
-    if books := files & set(map(_identity, named.values())):
+    if books := files & set(map(identity, named.values())):
         raise SettingsWrong(f"audit.folder: {min(books)} would be an audit file, and is a book")
     seen: set[str] = set()
     for index, operator in enumerate(settings.operator):
@@ -554,7 +555,7 @@ def _own(settings: Settings) -> Iterator[tuple[str, str, Hashable]]:
     """Yields what kind of thing may be at one book only, its key, and what it is."""
     yield "port", "server.port", settings.server.port
     for key, store in _stores(settings).items():
-        yield "store", key, _identity(store)
+        yield "store", key, identity(store)
     for file in settings.audit_files().values():
         yield "audit file", f"audit.folder with {file.name}", os.path.realpath(file)
     if settings.seals and settings.seals.folder:
@@ -585,31 +586,3 @@ def _check_url(url: str, key: str) -> None:
 
 
 _PLAIN_URL = re.compile(r"[!-~]+")
-
-SCHEMA = "roundbook"
-"""Where the URL of a database names none."""
-
-
-def _identity(store: str) -> str:
-    """Returns what a store's URL names, whatever way it is written: a file, or a schema in a database."""
-    if not store.startswith("postgres"):
-        return _file(store)
-    parts = urlsplit(store)
-    given = dict(parse_qsl(parts.query))
-    host = parts.netloc.rpartition("@")[2] or given.get("host", "")
-    port = "" if re.search(r":\d+$", host) else f":{given.get('port', 5432)}"
-    database = unquote(parts.path).strip("/") or given.get("dbname", "")
-    return f"{host.lower()}{port}/{database}/{given.get('schema', SCHEMA)}"
-
-
-def _file(store: str) -> str:
-    """Returns the file a store's URL names, whatever way it is written."""
-    return os.path.realpath(store.removeprefix("sqlite:///"))
-
-
-def _place(store: str, party: str) -> Path:
-    """Returns the file of a book; of one in a database, a file where we are, named as schema and party."""
-    if store.startswith("postgres"):
-        schema = dict(parse_qsl(urlsplit(store).query)).get("schema", SCHEMA)
-        return Path.cwd() / f"{schema}-{party}.db"
-    return Path(_file(store))
