@@ -16,7 +16,7 @@ from api.audit.pages import pages
 from api.audit.shelf import Shelf
 from projections import as_of
 from scripts.opened import opened
-from scripts.serve import LOOPBACK, alone_on, check_free
+from scripts.service import LOOPBACK, alone_on, check_free
 
 THREADS = 4
 

@@ -33,7 +33,7 @@ from ledger.provider.retention import Sweeper
 from ledger.store import open_store
 from projections.provider import IN_TRANSACTION
 from scripts.demo_wire import Wire, wire
-from scripts.serve import run
+from scripts.service import run
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG, BOOK, LOG = "roundbook.toml", "book.db", "log"

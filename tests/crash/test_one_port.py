@@ -1,7 +1,7 @@
 import pytest
 
 from api.settings import SettingsWrong
-from scripts.serve import alone_on
+from scripts.service import alone_on
 from tests.http import wire
 from tests.http.server import Server, free_port, until
 

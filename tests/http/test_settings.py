@@ -11,7 +11,7 @@ from api.settings import SettingsWrong, load, settle
 from ledger.seal import new_key
 from ledger.store import open_store
 from scripts import options
-from scripts.serve import _prepare
+from scripts.service import prepare
 from tests import controls
 from tests.http import wire
 from tests.http.server import free_port
@@ -428,7 +428,7 @@ def test_a_demo_goes_on_with_its_own_book_and_is_funded_once(tmp_path, monkeypat
     for _ in range(2):
         found, demo = options.settings(None, port=free_port())
         assert demo
-        _prepare(found, demo=True)
+        prepare(found, demo=True)
         with closing(open_store(found.store, read_only=True)) as store:
             assert store.head().position == 2
 
