@@ -333,11 +333,12 @@ def search(look: Look) -> View:
         named = named.strip()
         found = browse.find(look.db, named, limit=look.limit)
     tables = {"wallets": found.wallets, "rounds": found.rounds, "events": found.events}
+    command = shell("history", named, options=["--from", look.file])
     return View(
         f"Search: {named}",
         {"q": named, "position": found.position},
         tables,
-        [shell("history", named, options=["--from", look.file])],
+        [command] if found.events.rows else [],
         {"nothing": not any(report.rows for report in tables.values()) and not found.position},
     )
 
