@@ -57,12 +57,16 @@ class Sweeper:
         self._clocks = (book.now(), steady())
 
     def overdue(self) -> list[OpenRound]:
-        """Returns up to cap + 1 rounds an operator that are overdue now, the oldest first."""
-        return [
-            found
+        """Returns up to cap + 1 rounds an operator that are overdue now, those that were so first first."""
+        found = [
+            each
             for login in sorted(self._book.house.operators)
-            for found in self._book.open_rounds(login, upto=self.cutoff(login), limit=self._cap + 1)
+            for each in self._book.open_rounds(login, upto=self.cutoff(login), limit=self._cap + 1)
         ]
+        return sorted(found, key=self._became_overdue)
+
+    def _became_overdue(self, found: OpenRound) -> str:
+        return self._book.house.operator(found.operator).due(found.open_since)
 
     def cutoff(self, login: str) -> str:
         """Returns the time at which, or before, a bet that is overdue now was accepted."""
@@ -104,8 +108,7 @@ class Sweeper:
         if stepped:
             return stepped
         upto = self._book.sweep().confirmed_upto
-        operator = self._book.house.operator
-        fresh = [each for each in found if operator(each.operator).due(each.open_since) > upto]
+        fresh = [each for each in found if self._became_overdue(each) > upto]
         if not fresh:
             return ""
         if len(fresh) > self._cap:

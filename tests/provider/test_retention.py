@@ -495,6 +495,20 @@ def test_a_crowd_is_of_all_operators_together(book: Book, clocks: Clocks) -> Non
     assert refunds(book) == []
 
 
+def test_a_crowd_that_was_confirmed_is_not_refunded_before_what_was_overdue_sooner(
+    book: Book, clocks: Clocks
+) -> None:
+    sweeping = sweeper(book, clocks, cap=3)
+    (sooner,) = open_bets(book, 1, operator=max(LM, KY), first=9)
+    clocks.go(1)
+    open_bets(book, 5, operator=min(LM, KY))
+    clocks.go(days=RETENTION_DAYS)
+    stay_awake(book)
+    assert "crowd" in sweeping.sweep().stopped
+    sweeping.confirm()
+    assert names(sweeping.sweep().refunded)[0] == sooner
+
+
 def test_a_sweep_that_stopped_records_it_once_and_stays_stopped_until_a_person_confirms(
     book: Book, clocks: Clocks
 ) -> None:
