@@ -15,7 +15,7 @@ from ledger.moments import later, text, utc_now
 from ledger.names import name
 from ledger.projection import Key
 from ledger.provider import commands, events, round
-from ledger.provider.delivery import Delivery, Verdict, judge
+from ledger.provider.delivery import PLAYED, Delivery, Verdict, judge
 from ledger.provider.house import House
 from ledger.provider.round import Round
 from ledger.refusals import Malformed, NoSuchRound, Refusal, Unsettled, WrongCurrency
@@ -207,6 +207,21 @@ class Book:
         """Returns what is to be sent to an operator now, the longest due first."""
         return self._deliveries({"operator": operator}, "due_at", text(self.now()), limit)
 
+    def pressing(self, operator: str, *, after: str, limit: int) -> list[Delivery]:
+        """Returns what games wait for, of each kind so much that became due behind a time, the longest due first."""
+        found = [
+            delivery
+            for kind in PLAYED
+            for delivery in self._deliveries(
+                {"operator": operator, "kind": kind, "state": "waiting"},
+                "due_at",
+                text(self.now()),
+                limit,
+                after=after,
+            )
+        ]
+        return sorted(found, key=lambda delivery: delivery.due_at or "")
+
     def undelivered(self, *, limit: int) -> list[Delivery]:
         """Returns what the wallets still owe an answer to, the oldest first."""
         return self._deliveries({}, "undelivered_since", EVER, limit)
@@ -223,9 +238,9 @@ class Book:
         return Sweep(*(self.store.row("sweep", ("retention",)) or ()))
 
     def _deliveries(
-        self, equals: dict[str, str], column: str, upto: str, limit: int
+        self, equals: dict[str, str], column: str, upto: str, limit: int, *, after: str = ""
     ) -> list[Delivery]:
-        where = Where(equals=equals, column=column, upto=upto, limit=limit)
+        where = Where(equals=equals, column=column, after=after, upto=upto, limit=limit)
         return [Delivery(*row) for row in self.store.where("deliveries", where)]
 
     # the writer's side

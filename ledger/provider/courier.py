@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, wait_random, wait_random_exponential
 
+from ledger.moments import later, text
 from ledger.provider.answers import Answer, read_answer
 from ledger.provider.book import Book, Outcome, Send
 from ledger.provider.commands import Command, EndSend, StartSend
@@ -28,6 +29,9 @@ POLL_S = 0.25
 
 NEWS_S = 0.25
 """How long a store is listened to in one go, and how long its news are not asked for again."""
+
+CALM_S = 10.0
+"""Before now: until then whatever was taken is taken, or can be seen to be due."""
 
 LONGEST_BACKOFF_S = 60.0
 LEASE_MARGIN_S = 5.0
@@ -93,8 +97,19 @@ class Courier:
 
     async def due(self, login: str, limit: int) -> list[Delivery]:
         """Returns what is to be sent to an operator now; nothing where the store cannot be read."""
+        return await self._found(lambda: self._book.due(login, limit=limit))
+
+    async def pressing(self, login: str, after: str, limit: int) -> list[Delivery]:
+        """Returns what games wait for, as `due` does what is to be sent."""
+        return await self._found(lambda: self._book.pressing(login, after=after, limit=limit))
+
+    def before(self, seconds: float) -> str:
+        """Returns the time so many seconds ago, by the book's clock."""
+        return later(text(self._book.now()), seconds=-seconds)
+
+    async def _found(self, question: Callable[[], list[Delivery]]) -> list[Delivery]:
         try:
-            return await self.ask(lambda: self._book.due(login, limit=limit))
+            return await self.ask(question)
         except Exception as defect:  # noqa: BLE001  (a lane that ends would leave its refunds for ever)
             self.on_defect(defect)
             return []
@@ -123,11 +138,18 @@ class Courier:
 
 
 class Lane:
-    """One operator's deliveries: so many at a time, the longest due first."""
+    """One operator's deliveries: so many at a time, what games wait for first, then the longest due.
+
+    What goes back, or is parked, may be very much and take very long: it holds up no bet, and has a
+    quarter of the room for itself.
+    """
 
     def __init__(self, courier: Courier, operator: Operator, remote: Remote) -> None:
         self._courier, self._operator, self._remote = courier, operator, remote
         self._sending: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._patient: set[tuple[str, str]] = set()
+        self._calm_upto = ""
+        """Of what was due by then, nothing is left that a game waits for."""
         self._woken = asyncio.Event()
         self._stopping = False
         self._burst = wait_random_exponential(multiplier=remote.backoff_s, max=LONGEST_BACKOFF_S)
@@ -159,18 +181,36 @@ class Lane:
 
     async def _take(self) -> None:
         """Begins to send what is due, as far as there is room."""
-        room = self._remote.concurrency - len(self._sending)
-        if room <= 0:
+        most = self._remote.concurrency
+        if len(self._sending) >= most:
             return
-        for delivery in await self._courier.due(self._operator.id, self._remote.concurrency):
+        found = await self._courier.due(self._operator.id, most)
+        if len(found) == most:  # there may be more
+            found += await self._pressing()
+        pressing = [delivery for delivery in found if delivery.pressing]
+        patient = [delivery for delivery in found if not delivery.pressing]
+        own = max(0, most // 4 - len(self._patient))
+        for delivery in [*patient[:own], *pressing, *patient]:
             key = (delivery.kind, delivery.reference)
-            if key not in self._sending and len(self._sending) < self._remote.concurrency:
+            if key not in self._sending and len(self._sending) < most:
                 task = asyncio.create_task(self._deliver(delivery))
                 self._sending[key] = task
+                if not delivery.pressing:
+                    self._patient.add(key)
                 task.add_done_callback(lambda _, key=key: self._done(key))  # type: ignore[misc]
+
+    async def _pressing(self) -> list[Delivery]:
+        """Returns what games wait for, however much is due longer, which is not looked through each time."""
+        of_late, twice = self._courier.before(CALM_S), 2 * self._remote.concurrency
+        after = min(self._calm_upto, of_late)  # a clock may be set back
+        found = await self._courier.pressing(self._operator.id, after, twice)
+        if all((delivery.kind, delivery.reference) in self._sending for delivery in found):
+            self._calm_upto = of_late
+        return found
 
     def _done(self, key: tuple[str, str]) -> None:
         del self._sending[key]
+        self._patient.discard(key)
         self._woken.set()
 
     async def _deliver(self, delivery: Delivery) -> None:

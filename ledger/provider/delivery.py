@@ -24,6 +24,9 @@ from ledger.refusals import (
 State = Literal["waiting", "parked", "refused", "confirmed", "declined", "given-up"]
 Verdict = Literal["confirmed", "declined", "refused", "exhausted", "again", "old"]
 
+PLAYED: tuple[events.Kind, ...] = ("bet", "result", "end")
+"""What a game waits for; what goes back has time."""
+
 FINAL = frozenset({NotEnoughCash.code, Final.code})
 """Never sent again; a wallet that answers a reversal with these needs a person."""
 
@@ -73,6 +76,11 @@ class Delivery(NamedTuple):
     def id(self) -> str:
         """Its name: `acme/refund/585c1306f89c56f5ecfc2f5d`."""
         return name(self.operator, self.kind, self.reference)
+
+    @property
+    def pressing(self) -> bool:
+        """Whether a game waits for its answer."""
+        return self.state == "waiting" and self.kind in PLAYED
 
     @property
     def closed(self) -> bool:

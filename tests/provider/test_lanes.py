@@ -2,6 +2,7 @@ import asyncio
 import socket
 import threading
 from contextlib import ExitStack, contextmanager
+from itertools import dropwhile, takewhile
 
 import httpcore
 import pytest
@@ -15,6 +16,7 @@ from ledger.provider.events import (
     BetAccepted,
     BetDeclined,
     BetGivenUp,
+    BetRequested,
     Call,
     DeliveryRefused,
     RefundConfirmed,
@@ -23,10 +25,10 @@ from ledger.provider.events import (
 )
 from ledger.refusals import Busy
 from tests.http.server import PATIENCE_S, until
-from tests.provider.crooked import CrookedWallet, after, answer, hang
+from tests.provider.crooked import CrookedWallet, after, answer, hang, honest
 from tests.provider.table import BET, KY, LM, LOGINS, PATIENT_S, Table, new_remote
 
-MANY, ENOUGH, MOST_ASKED = 20, 40, 200
+FEW, MANY, ENOUGH, MOST_ASKED = 5, 20, 40, 200
 NEVER_S = 60.0
 
 each_operator = pytest.mark.parametrize("login", LOGINS)
@@ -123,6 +125,53 @@ def test_a_wallet_that_is_gone_does_not_delay_another_operators_bets(tmp_path, l
         until(lambda: len(at(table, other(login), BetAccepted)) == MANY, "the other lane is done")
 
         assert at(table, login, BetAccepted) == []
+        table.settle()
+        table.check()
+
+
+def only(word, behaviour):
+    return lambda call: (behaviour if f"/{word}?" in call.path else honest)(call)
+
+
+def sends_before(table, reference):
+    """Returns how many other sends began between a bet was asked for and it was sent."""
+    behind = dropwhile(lambda event: not is_of(event, BetRequested, reference), table.events())
+    between = takewhile(lambda event: not is_of(event, SendStarted, reference), behind)
+    return sum(isinstance(event, SendStarted) for event in between)
+
+
+def is_of(event, type_, reference):
+    return isinstance(event, type_) and event.reference == reference
+
+
+@each_operator
+def test_a_bet_does_not_wait_behind_refunds_that_hang(tmp_path, login):
+    with Table(tmp_path, login, timeout_s=0.2, concurrency=2) as table:
+        place_many(table, login)
+        table.settle()
+        table.wallet.always(only("Cancel", hang))
+        cancel_many(table, login)
+        until(lambda: len(at(table, login, SendEnded)) > MANY, "refunds hang")
+        table.bet()
+        until(lambda: len(at(table, login, BetAccepted)) > MANY, "the bet is taken")
+
+        assert sends_before(table, BET) <= FEW
+        table.settle()
+        table.check()
+
+
+@each_operator
+def test_a_refund_does_not_wait_behind_bets_that_hang(tmp_path, login):
+    with Table(tmp_path, login, timeout_s=0.2, concurrency=4) as table:
+        table.bet()
+        table.settle()
+        table.wallet.always(only("Bet", hang))
+        place_many(table, login)
+        until(lambda: len(at(table, login, SendEnded)) > 1, "bets hang")
+        table.cancel()
+        until(lambda: at(table, login, RefundConfirmed), "the refund is confirmed")
+
+        assert at(table, login, BetGivenUp) == []
         table.settle()
         table.check()
 
