@@ -23,7 +23,7 @@ from api.settings import ALONE, Settings, SettingsWrong
 from ledger.store import StoreUnfit
 from scripts import options
 from scripts.private_postgres import NoPostgres, running
-from scripts.service import LOOPBACK, STOP_S, STOPS, prepare, run, welcome
+from scripts.service import LOOPBACK, STOP_S, STOPS, prepare, run, welcome, without_file
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0
 STEADY_S = 60
@@ -95,8 +95,8 @@ def _start(config: Path | None, host: str | None, port: int | None, store: str |
         raise SettingsWrong(
             "server.host: the demo listens on loopback only; write a roundbook.toml"
         )
-    prepare(settings, demo=demo)
-    run(settings, welcome=welcome(settings, demo=demo))
+    new = prepare(settings, demo=demo)
+    run(settings, welcome=welcome(settings, new, demo=demo))
 
 
 # several books
@@ -111,11 +111,12 @@ def serve_each(books: Mapping[str, Settings]) -> None:
 
     Raises SettingsWrong, StoreUnfit, where one of them cannot be served, before any is.
     """
+    new: dict[str, list[str]] = {}
     for id_, settings in books.items():
         with _naming(id_):
-            prepare(settings)
+            new[id_] = prepare(settings)
     for id_, settings in books.items():
-        click.echo(f"{id_}: {welcome(settings)}")
+        click.echo(f"{id_}: {welcome(settings, new[id_])}")
     ours, theirs = multiprocessing.Pipe(duplex=False)
     told = _told_to_stop()
     served = [
@@ -157,6 +158,8 @@ def _serve(id_: str, settings: Settings, parent: Connection, own_end: Connection
     log_for(id_)
     try:
         with _naming(id_):
+            for gone in without_file(settings):  # a disk that went away must not begin another book
+                raise StoreUnfit(f"store: {gone} was there, and is gone")
             prepare(settings)
             run(settings, parents=[parent])
     except (SettingsWrong, StoreUnfit) as unfit:

@@ -10,11 +10,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 import click
@@ -182,8 +183,11 @@ def _cannot_listen(host: str, port: int, error: OSError) -> SettingsWrong:
     return SettingsWrong(f"server.{key}: cannot listen on {host}:{port}: {error.strerror}")
 
 
-def prepare(settings: Settings, *, demo: bool = False) -> None:
-    """Makes the service once, so that what is wrong is said before it starts; funds the demo."""
+def prepare(settings: Settings, *, demo: bool = False) -> list[str]:
+    """Makes the service once, so that what is wrong is said before it starts; funds the demo.
+
+    Returns the stores whose files are new.
+    """
     theirs = settings.provider_book
     for key, store in {
         "store": settings.store,
@@ -194,6 +198,7 @@ def prepare(settings: Settings, *, demo: bool = False) -> None:
         if store and store.startswith("memory:"):
             raise SettingsWrong(f"{key}: a service needs a store that outlives it: sqlite:///FILE")
     check_free(settings.server.host, settings.server.port)
+    new = without_file(settings)
     try:
         app = create_app(settings)
     except PersistenceError as error:
@@ -207,6 +212,17 @@ def prepare(settings: Settings, *, demo: bool = False) -> None:
             _fund(app.extensions["book"])
     finally:
         close(app)
+    return new
+
+
+def without_file(settings: Settings) -> list[str]:
+    """Returns the stores that are to be files, and are none yet."""
+    scheme = "sqlite:///"
+    return [
+        store
+        for store in settings.books().values()
+        if store.startswith(scheme) and not os.path.exists(store.removeprefix(scheme))
+    ]
 
 
 def _check_may_fund(book: Book, theirs: ProviderBook) -> None:
@@ -231,10 +247,15 @@ def _fund(book: Book) -> None:
     )
 
 
-def welcome(settings: Settings, *, demo: bool = False) -> str:
+def welcome(settings: Settings, new: Collection[str], *, demo: bool = False) -> str:
+    """`new`: stores that were begun just now; whoever is in the wrong folder sees it by that."""
     url = settings.server.url
+    books = [
+        f"{told(store)} (new, in {Path.cwd()})" if store in new else told(store)
+        for store in settings.books().values()
+    ]
     lines = [
-        f"Roundbook on {url}   books: {', '.join(map(told, settings.books().values()))}   calls: {url}/docs/"
+        f"Roundbook on {url}   books: {', '.join(books)}   calls: {url}/docs/"
         f"   auditor's pages: {url}/audit",
         "",
     ]

@@ -138,6 +138,25 @@ def test_a_book_that_cannot_come_back_is_tried_again_and_the_other_goes_on(stand
     assert pauses == sorted(pauses, key=float)
 
 
+def test_a_book_whose_file_went_away_is_not_begun_anew(standing, acme, zeta):
+    acme.bet("of the file", roundId="of the file")
+    before, away = len(acme.events()), standing.folder / "gone"
+    away.mkdir()
+    first, *_ = standing.family_of("acme")
+    for file in [*standing.folder.glob("acme.db*")]:
+        file.rename(away / file.name)
+    os.kill(first, signal.SIGKILL)
+
+    until(lambda: "/acme.db was there, and is gone" in standing.err.read_text(), "it is told")
+    assert not (standing.folder / "acme.db").exists()
+    assert zeta.bet("though one is away").code == 0
+    for file in [*away.iterdir()]:
+        file.rename(standing.folder / file.name)
+
+    until(lambda: acme.ready, "it is back")
+    assert len(acme.events()) == before
+
+
 # the end
 
 

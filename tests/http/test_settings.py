@@ -11,7 +11,7 @@ from api.settings import SettingsWrong, load, settle
 from ledger.seal import new_key
 from ledger.store import open_store
 from scripts import options
-from scripts.service import prepare
+from scripts.service import prepare, welcome
 from tests import controls
 from tests.http import wire
 from tests.http.server import free_port
@@ -421,6 +421,21 @@ def test_a_demo_pays_nothing_into_a_book_that_is_in_earnest(tmp_path, party):
     assert (done.returncode, done.stdout) == (2, "")
     one_sentence(done.stderr, "--config")
     assert path.read_bytes() == before
+
+
+def test_a_book_that_is_new_is_told_with_the_folder_it_is_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = load_of(tmp_path, SMALLEST)
+    told = [welcome(found, prepare(found)) for _ in range(2)]
+
+    assert f"books: sqlite:///roundbook.db (new, in {tmp_path})   calls: " in told[0]
+    assert "books: sqlite:///roundbook.db   calls: " in told[1]
+
+
+def load_of(folder, text):
+    file = folder / "roundbook.toml"
+    file.write_text(text)
+    return load(file, {"ROUNDBOOK_SERVER_PORT": str(free_port())})
 
 
 def test_a_demo_goes_on_with_its_own_book_and_is_funded_once(tmp_path, monkeypatch):
