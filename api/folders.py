@@ -12,5 +12,5 @@ def make_folder(folder: Path, key: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()
     except OSError as error:
-        said = f"{key}: nothing can be written in {folder}: {error.strerror}"
+        said = f"{key}: {folder}: {error.strerror}; nothing can be written there"
         raise SettingsWrong(said) from error

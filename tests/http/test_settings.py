@@ -341,7 +341,8 @@ def test_serving_with_a_folder_that_cannot_be_written_exits_2_with_one_line(
     done = run("serve", "--config", str(written(text + more.format(tmp_path))))
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    one_sentence(done.stderr, f"{key}: nothing can be written in {folder}: ")
+    one_sentence(done.stderr, f"{key}: {folder}: ")
+    assert done.stderr.endswith("; nothing can be written there\n")
 
 
 def test_a_folder_that_is_missing_is_made_and_nothing_is_left_in_it(tmp_path):
