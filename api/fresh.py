@@ -27,13 +27,22 @@ class NotYet(Exception):
 
 
 def fresh(store: Store) -> Callable[[View], View]:
-    """Has a view wait until the store goes as far as `?min_position=` says. Raises NotYet, Malformed."""
+    """Has a view wait until the store goes as far as `?min_position=` says, and see it as it is then.
+
+    Another connection may lead to another copy, which goes less far. Raises NotYet, Malformed.
+    """
 
     def waiting(view: View) -> View:
         @wraps(view)
         def waited(*args: Any, **named: Any) -> Any:
-            await_position(lambda: store.head().position)
-            return view(*args, **named)
+            wanted, late = _wanted(), time.monotonic() + WAIT_S
+            if wanted is None:
+                return view(*args, **named)
+            while True:
+                with store.snapshot() as head:
+                    if head.position >= wanted:
+                        return view(*args, **named)
+                _wait(head.position, wanted, late=late)
 
         return waited  # type: ignore[return-value]
 
@@ -53,13 +62,22 @@ def placed(book: Book) -> Callable[[Response], Response]:
 
 def await_position(reached: Callable[[], int]) -> None:
     """Waits until it goes as far as the request's `?min_position=` says. Raises NotYet, Malformed."""
+    wanted, late = _wanted(), time.monotonic() + WAIT_S
+    while wanted is not None and (position := reached()) < wanted:
+        _wait(position, wanted, late=late)
+
+
+def _wait(position: int, wanted: int, *, late: float) -> None:
+    if time.monotonic() > late:
+        raise NotYet(f"this copy ends at position {position}, {wanted} is asked for")
+    time.sleep(LOOK_AGAIN_S)
+
+
+def _wanted() -> int | None:
     asked = request.args.get("min_position")
     if asked is None:
-        return
-    wanted, late = whole(asked), time.monotonic() + WAIT_S
+        return None
+    wanted = whole(asked)
     if wanted is None:
         raise Malformed("must be a position: a whole number", field="min_position")
-    while (position := reached()) < wanted:
-        if time.monotonic() > late:
-            raise NotYet(f"this copy ends at position {position}, {wanted} is asked for")
-        time.sleep(LOOK_AGAIN_S)
+    return wanted

@@ -1,10 +1,12 @@
 """The past as JSON, from the audit file that is kept beside the book: what a balance was, what happened."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from api.audit.shelf import Behind, Shelf
 from api.audit.views import Look, read_time, time_or_position
+from api.fresh import await_position
 from ledger.money import to_text
 from projections import as_of
 from projections.as_of import Balance, Entry
@@ -31,7 +33,11 @@ def _is_later(look: Look) -> bool:
 
 
 def history(shelf: Shelf, party: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the newest events of a player, a round, a reference or a transaction, in order."""
+    """Returns the newest events of a player, a round, a reference or a transaction, in order.
+
+    Raises NotKept, and NotYet where the file does not go as far as is asked.
+    """
+    await_position(partial(shelf.reached, party))
     with shelf.reading(party) as db:
         look = Look(db, party, "", query, shelf.head(party), -1)
         found = as_of.history(db, look.text("q"), limit=MOST_ENTRIES)

@@ -240,6 +240,20 @@ def test_once_the_file_is_continued_the_position_is_there(
     assert ask(client, WALLET, at=4)["cash"] == "11.00"
 
 
+def test_a_history_waits_until_its_file_goes_as_far_as_is_asked(
+    client: FlaskClient, book: Book, folder: Path
+) -> None:
+    book.submit(controls.deposit(reference="late", amount="1"))
+    asked = {"q": "late", "min_position": 4}
+
+    late = client.get("/api/history", query_string=asked, headers=BEARER)
+    assert (late.status_code, late.headers["Retry-After"]) == (503, "1")
+
+    copy(book, folder / "operator.audit.db")
+    found = ask(client, "/api/history", **asked)["events"]
+    assert [each["position"] for each in found] == [4]
+
+
 def test_a_time_that_the_file_has_not_reached_but_the_book_has_comes_soon(
     client: FlaskClient, book: Book
 ) -> None:

@@ -1,10 +1,14 @@
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import cycle
 
 import psycopg
 import pytest
 
 from scripts.private_postgres import following
+from tests.ha.proxy import Proxy
 from tests.http import wire
 from tests.http.server import until
 from tests.postgres import Cluster, running
@@ -130,3 +134,37 @@ def test_bets_are_decided_by_the_book_itself(service):
     call = wire.BY_NAME["/V4", "bet"]
     assert service.call(call.path, call.body).code == 0
     assert service.call(call.path, call.body).code == 0
+
+
+class Balancer(Proxy):
+    """Leads every new connection to another copy, as the address of many copies does."""
+
+    def __init__(self, *targets: int) -> None:
+        self._targets = cycle(targets)
+        super().__init__(targets[0])
+
+    def _join(self, near: socket.socket) -> None:
+        self._target = next(self._targets)
+        super()._join(near)
+
+
+def test_of_many_copies_behind_one_address_none_is_read_that_is_behind(pair):
+    primary, copy = pair
+    book = primary.new_book()
+    schema = book.partition("?")[2]
+    wire.Service(wire.new_settings(store=book)).close()
+    with following(primary) as other, Balancer(copy.port, other.port) as near:
+        until(lambda: knows(copy, schema) and knows(other, schema), "the copies have the book")
+        copies = f"{copy.url}?{schema}".replace(str(copy.port), str(near.port))
+        with closing(wire.Service(wire.new_settings(store=book, read_store=copies))) as found:
+            found.fund()
+            with (
+                ThreadPoolExecutor(1) as pool,
+                found.app.extensions["copies"]["operator"].snapshot(),
+            ):
+                pool.submit(get, found, WALLET, 1).result()
+            tell(other, "select pg_wal_replay_pause()")
+            for number in range(4):
+                position = deposit(found, f"balanced {number}")
+                cash = found.book.wallet(wire.PLAYER, "USD").cash
+                assert get(found, WALLET, position).json["cash"] == f"{cash // 100}.00"
