@@ -1,6 +1,7 @@
 """The HTTP side: it translates and decides nothing. `create_app` is where all parts meet."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from ledger.provider.worker import Worker
 from ledger.reader import NotJson
 from ledger.refusals import Breakdown, Refusal
 from ledger.seal import KeyWrong, signer
-from ledger.sealing import LOOK_EVERY_S, Sealer
+from ledger.sealing import LOOK_EVERY_S, SealContradicted, Sealer
 from ledger.store import Store, open_store
 from projections import IN_TRANSACTION
 from projections.as_of import NotThere
@@ -81,6 +82,7 @@ def create_app(
     app.extensions["book"] = book
     app.extensions["turns"] = turns
     app.extensions["background"] = []
+    app.extensions["sealers"] = {}
     app.after_request(http.close_unread)
     if settings.server.log_requests:
         http.log_requests(app)
@@ -135,6 +137,8 @@ def start(app: APIFlask) -> None:
             http.warn(
                 "copies are asynchronous", told="a node that dies takes answered bets with it"
             )
+    for party, sealer in app.extensions["sealers"].items():
+        _tell_of_new_key(sealer, party)
     for each in app.extensions["background"]:
         each.start()
 
@@ -169,6 +173,7 @@ def _add_sealing(app: APIFlask, seals: Seals, now: Callable[[], datetime]) -> No
                 file=Path(seals.folder, f"{party}.seals.jsonl") if seals.folder else None,
                 now=now,
             )
+            app.extensions["sealers"][party] = sealer
             app.extensions["background"].append(
                 Periodic(
                     sealer.seal_if_due,
@@ -176,6 +181,16 @@ def _add_sealing(app: APIFlask, seals: Seals, now: Callable[[], datetime]) -> No
                     name=f"{party}'s seals",
                     on_defect=http.log_defect,
                 )
+            )
+
+
+def _tell_of_new_key(sealer: Sealer, party: str) -> None:
+    with suppress(SealContradicted, PersistenceError):  # sealing tells of that
+        if last := sealer.by_another():
+            http.warn(
+                "another key seals",
+                told=f"the last seal of the {party}'s book is by {last.key}, which did not hand over"
+                f" to {sealer.key}: who trusts that one only will call what is sealed now forged",
             )
 
 

@@ -62,6 +62,19 @@ class Sealer:
         """The last seal, and when we first saw it; by the clock as it stands since then."""
         self._handover: Seal | None = None
 
+    @property
+    def key(self) -> str:
+        """The public key it seals with."""
+        return self._signer.key
+
+    def by_another(self) -> Seal | None:
+        """Returns the last seal where that is by another key, which did not hand over to ours; else None.
+
+        Raises SealContradicted.
+        """
+        last = self._last()
+        return last if last and self.key not in (last.key, last.next_key) else None
+
     def seal_if_due(self) -> Seal | None:
         """Returns a new seal where enough events came, or the last one is old; else None.
 

@@ -1,9 +1,14 @@
+import json
+from contextlib import closing
+
 import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.seal import is_signed, new_key, signer, trusted
+from ledger.sealing import Sealer
+from ledger.store import open_store
 from tests.http import provider, wire
 from tests.http.server import Server, as_toml, serving, until
 from tests.seals import behind, pymerkle_root, read
@@ -105,6 +110,46 @@ def test_fewer_events_than_are_waited_for_are_sealed_by_their_age(tmp_path):
         server.fund(PLAYER)
 
         assert until_sealed(server, position(server))
+
+
+def test_a_key_that_nobody_handed_over_to_is_told_of_in_the_log_before_it_seals(tmp_path):
+    with serving(tmp_path, document(tmp_path)) as server:
+        server.fund(PLAYER)
+        (first, *_) = until_sealed(server, position(server))
+        assert server.stop() == 0
+        (tmp_path / "seal.pem").write_bytes(new_key())
+        server.start()
+        (line,) = until(lambda: server.err.read_text().splitlines(), "the log tells of the key")
+        bet(server, 1)
+        until_sealed(server, position(server))
+        assert server.stop() == 0
+
+    assert json.loads(line)["event"] == "another key seals"
+    assert json.loads(line)["told"].startswith(
+        f"the last seal of the operator's book is by {first.key}, which did not hand over"
+        f" to {public(tmp_path)}: "
+    )
+    assert server.err.read_text().splitlines() == [line]
+
+
+def test_a_key_that_was_handed_over_to_seals_without_a_word(tmp_path):
+    with serving(tmp_path, document(tmp_path)) as server:
+        server.fund(PLAYER)
+        until_sealed(server, position(server))
+        assert server.stop() == 0
+        new = new_key()
+        with closing(open_store(f"sqlite:///{tmp_path}/book.db")) as store:
+            old = signer((tmp_path / "seal.pem").read_bytes())
+            Sealer(store, old, file=tmp_path / "operator.seals.jsonl").seal(
+                next_key=signer(new).key
+            )
+        (tmp_path / "seal.pem").write_bytes(new)
+        server.start()
+        bet(server, 1)
+        until_sealed(server, position(server))
+        assert server.stop() == 0
+
+    assert server.err.read_text() == ""
 
 
 def test_a_book_that_is_not_the_one_that_was_sealed_is_told_in_the_log_and_sealed_no_more(tmp_path):
