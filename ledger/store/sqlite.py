@@ -4,6 +4,7 @@ Several processes may share the file: the write lock is taken before anything is
 """
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -35,6 +36,9 @@ SCAN_CACHE_KIB = 200
 """Who reads a whole book meets each page once: the fewer are kept, the better the processor's own caches do."""
 
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
+
+LEAST_ROOM_BYTES = 64 * 1024
+"""To open a book at all: what is beside its file is made anew."""
 
 _READS = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOMUTEX
 """A reader is one thread's at a time: SQLite's own locks, a tenth of what a row read costs, are spared."""
@@ -111,7 +115,7 @@ class SQLiteStore(SqlStore):
             )
             self._create(create=create)
         except apsw.Error as error:
-            raise StoreUnfit(f"store: {self._path}: {error}") from error
+            raise StoreUnfit(f"store: {self._path}: {error}{_why(self._path)}") from error
 
     # connections
 
@@ -268,6 +272,16 @@ class SQLiteStore(SqlStore):
                 yield from connection.execute(f"{_SEALED} {behind} order by number")
             else:
                 yield from connection.execute(self._tables[table].whole)
+
+
+def _why(path: str) -> str:
+    """Returns what SQLite's own words for a file that cannot be opened leave open; empty as a rule."""
+    folder = os.path.dirname(path)
+    if os.path.isdir(path) or not os.path.isdir(folder):
+        return "; it is a folder" if os.path.isdir(path) else f"; there is no folder {folder}"
+    if not os.access(folder, os.W_OK):
+        return "; nothing can be written in its folder"
+    return "; the disk is full" if shutil.disk_usage(folder).free < LEAST_ROOM_BYTES else ""
 
 
 def _scanned(connection: apsw.Connection, after: int | None) -> Iterator[Row]:

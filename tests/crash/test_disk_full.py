@@ -5,6 +5,7 @@ from http.client import HTTPException
 
 import pytest
 
+from ledger.store import StoreUnfit, open_store
 from tests.crash.books import check_the_book
 from tests.crash.load import PLAYERS
 from tests.http import wire
@@ -90,6 +91,41 @@ def test_a_full_disk_is_998_records_nothing_and_is_over_when_there_is_space(tmp_
         assert server.stop() == 0
         assert b"Traceback" not in server.err.read_bytes()
         check_the_book(small_disk / "book.db", bets.acknowledged)
+
+
+def test_a_start_on_a_full_disk_says_that_it_is_full(tmp_path, small_disk):
+    document = wire.document(f"sqlite:///{small_disk}/book.db")
+    with serving(tmp_path, document) as server:
+        server.fund(*PLAYERS)
+        assert server.stop() == 0
+        fill(small_disk)
+        server.start(ready=False)
+        assert server.process.wait(30) == 2
+        (said,) = server.err.read_text().splitlines()
+        (small_disk / "ballast").unlink()
+        server.start()
+        assert server.stop() == 0
+    assert said.startswith(f"roundbook: store: {small_disk}/book.db: ")
+    assert said.endswith("; the disk is full")
+
+
+UNFIT = {
+    "none/book.db": "; there is no folder {}/none",
+    "folder": "; it is a folder",
+    "still/book.db": "; nothing can be written in its folder",
+}
+
+
+@pytest.mark.parametrize(("name", "why"), UNFIT.items())
+def test_a_file_that_cannot_be_opened_says_why(small_disk, name, why):
+    (small_disk / "folder").mkdir()
+    (small_disk / "still").mkdir()
+    if name.startswith("still"):
+        subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(StoreUnfit) as unfit:
+        open_store(f"sqlite:///{small_disk}/{name}")
+
+    assert str(unfit.value).endswith(why.format(small_disk))
 
 
 def test_a_file_that_cannot_be_written_never_loses_what_was_acknowledged(tmp_path):
