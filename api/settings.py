@@ -433,13 +433,13 @@ def _resolve(value: Any, path: str, environ: Mapping[str, str]) -> Any:
 
 
 def _resolve_text(text: str, path: str) -> str:
-    """What came with an end of line, from a file of Windows say, would open nothing and be hard to see."""
+    """What came with an end of line, from a file say, or in no UTF-8, opens nothing and is hard to see."""
     if _CONTROL.search(text):
         raise SettingsWrong(f"{path}: holds an end of line, or another character that is no text")
     return text
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def _check(value: Any, kind: Any, key: str) -> None:

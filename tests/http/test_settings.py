@@ -267,9 +267,12 @@ def test_a_wrong_variable_is_one_sentence_that_names_it(written, variable, text)
     one_sentence(str(wrong.value), variable)
 
 
-def test_a_secret_that_came_with_its_end_of_line_is_named_and_not_quoted(written):
+@pytest.mark.parametrize("end", ["\r", "\n", b"\xf6".decode(errors="surrogateescape")])
+@pytest.mark.parametrize("variable", ["FROM_A_FILE", "ROUNDBOOK_ADMIN_TOKEN"])
+def test_a_secret_that_is_no_text_is_named_and_not_quoted(written, variable, end):
+    environ = {"FROM_A_FILE": "whole", variable: f"canary{end}"}
     with pytest.raises(SettingsWrong) as wrong:
-        load(written("[admin]\ntoken = 'env:FROM_A_FILE'\n"), {"FROM_A_FILE": "canary\r"})
+        load(written("[admin]\ntoken = 'env:FROM_A_FILE'\n"), environ)
 
     one_sentence(str(wrong.value), "admin.token: holds an end of line")
     assert "canary" not in str(wrong.value)
