@@ -114,7 +114,16 @@ def judge(delivery: Delivery, end: commands.EndSend, *, most_sends: int) -> Verd
         return "old"
     if end.outcome == "answered" and delivery.kind == "bet" and end.code in DECLINED:
         # an earlier send may still reach the wallet, or has: only a cancel makes sure
-        return "exhausted" if delivery.doubtful else "declined"
+        return "exhausted" if _may_be_taken(delivery, end) else "declined"
     if end.outcome == "answered" and end.code in FINAL:
         return "refused"
     return "exhausted" if delivery.exhausted(most_sends) else "again"
+
+
+def _may_be_taken(bet: Delivery, end: commands.EndSend) -> bool:
+    """Returns whether the wallet may have made something of an earlier send of a bet that it refuses.
+
+    An answer that neither took nor refused it (998) may hide a commit that nobody knew of; a wallet
+    remembers to have refused a bet for good (15, 999), and no other refusal.
+    """
+    return bool(bet.doubtful) or (bet.code is not None and end.code not in FINAL)

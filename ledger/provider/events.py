@@ -131,7 +131,7 @@ class BetDeclined(RoundEvent, frozen=True, kw_only=True):
 
 
 class BetGivenUp(RoundEvent, frozen=True, kw_only=True):
-    """No valid answer came for the bet in all its sends, or only a refusal after one that had none."""
+    """No valid answer came for the bet in all its sends, or only a refusal after one that had no clear one."""
 
     reference: str
 

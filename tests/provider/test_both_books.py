@@ -529,6 +529,25 @@ def test_a_bet_that_was_refused_is_not_taken_when_its_first_send_comes_late(book
     assert books.reconcile() == []
 
 
+@pytest.mark.parametrize("login", LOGINS)
+def test_a_bet_that_was_answered_998_and_then_refused_is_not_taken_when_it_comes_late(books, login):
+    turn(books, "freeze")
+    books.book.submit(bet(login))
+    books.be_busy(busy=True)
+    books.take(books.due()[0])
+    books.arrive(0, stays=True)
+    books.hear(0)
+    books.be_busy(busy=False)
+    books.take(books.due()[0])
+    books.arrive(1)
+    books.hear(0)
+    turn(books, "unfreeze")
+    books.settle()
+    books.deliver_stragglers()
+
+    assert books.reconcile() == []
+
+
 @pytest.mark.xfail(reason="a copy of a call that was answered: HTTP makes none, a proxy might")
 @pytest.mark.parametrize("login", LOGINS)
 def test_a_bet_that_was_refused_is_not_taken_when_a_copy_of_it_comes_late(books, login):

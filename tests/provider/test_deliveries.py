@@ -414,6 +414,16 @@ def test_a_bet_declined_behind_an_answer_that_is_no_refusal_is_declined(book: Bo
     assert delivery(book, "bet", BET).state == "declined"
 
 
+@pytest.mark.parametrize("said", [16, 55, 56, 62])
+def test_a_bet_that_the_wallet_need_not_remember_to_have_refused_behind_a_998_is_cancelled(
+    book: Book, said: int
+) -> None:
+    a_bet(book)
+    answer(book, LM, "bet", BET, 998)
+    answer(book, LM, "bet", BET, said)
+    assert is_given_up_at_once(book)
+
+
 def test_a_persons_retry_makes_no_send_without_an_answer_unsent(book: Book) -> None:
     a_bet(book)
     answer(book, LM, "bet", BET, None)
