@@ -19,7 +19,7 @@ from ledger.rebuild import Difference, without_collector
 from ledger.seal import Seal
 from ledger.store.chain import GENESIS, Head, link
 from ledger.verify_breaks import Around, Finding, Kind, diagnose, odd
-from ledger.verify_rules import Digest, Missing, Repeated, Rules, Total, Violation
+from ledger.verify_rules import Digest, Missing, Repeated, Rules, Total, Turn, Violation
 from ledger.verify_seals import Sealed, Seals
 
 BATCH = 256
@@ -68,6 +68,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     last_seal: Seal | None
     secret: bytes
     rules: bytes
+    turn: Turn
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +116,8 @@ class Verification:
         self._tree = Tree(self.position, progress.peaks if progress else ())
         self._count = progress.seals if progress else 0
         self._good = progress.last_seal if progress else None
-        self._grows, self._named, self._recorded_at = True, _Topics(), ""
+        self._turn = self._begun = progress.turn if progress else Turn()
+        self._grows, self._named = True, _Topics()
 
     def run(self) -> Verdict:
         """Returns what was found."""
@@ -124,7 +126,7 @@ class Verification:
             with without_collector():
                 self._check_start()
                 self._walk()
-                self._check_end()
+                self._check_end(self._turn)
                 self._check_schema()
         except _Found as reason:
             found = self._first(reason.finding)
@@ -157,6 +159,7 @@ class Verification:
             last_seal=self._good,
             secret=self._digest.secret,
             rules=self._rules.saved(),
+            turn=self._turn,
         )
 
     # the walk
@@ -202,7 +205,8 @@ class Verification:
     def _take(self, some: list[Row]) -> None:
         hashes = [row[-1] for row in some]
         good = self._linked(some, hashes)
-        self._obey(some[:good], hashes[:good])
+        torn = some[good - 1] if good < len(some) else None
+        self._obey(some[:good], hashes[:good], torn)
         if good < len(some):
             self._broken(some[good])
 
@@ -229,17 +233,23 @@ class Verification:
             previous = right
         return len(some)
 
-    def _obey(self, some: list[Row], hashes: list[bytes]) -> None:
-        """Takes events whose chain holds into the state; each must obey the rules."""
+    def _obey(self, some: list[Row], hashes: list[bytes], torn: Row | None) -> None:
+        """Takes events whose chain holds into the state; each must obey the rules.
+
+        `torn`: behind which the chain breaks, None where it does not; it may be what was inserted.
+        """
         decoders, checks = self._side.mapper.decoders, self._rules.checks
+        recorded_at, due = self._turn
         row = None
         try:
             for row in some:
                 _, stream, version, topic, state, _ = row
                 event = decoders[topic](state)
-                if event.recorded_at != self._recorded_at:
-                    self._recorded_at = moments.checked(event.recorded_at)
-                checks[topic](stream, version, event)
+                if due and (stream != due or event.recorded_at != recorded_at) and row is not torn:
+                    Turn(recorded_at, due).next(checks[topic], stream, version, event)
+                if event.recorded_at != recorded_at:
+                    recorded_at = moments.checked(event.recorded_at)
+                due = checks[topic](stream, version, event)
         except (Violation, Unreadable, ValueError, RecursionError) as error:
             assert row
             self.position = row[0] - 1
@@ -250,6 +260,7 @@ class Verification:
                 raise
             self.position = row[0] - 1
             self._fail("changed", f"its {column} is not what a book holds there", row[0])
+        self._turn = Turn(recorded_at, due)
         if hashes:
             self.position, self._hash = self.position + len(hashes), hashes[-1]
         if self._grows:
@@ -298,8 +309,8 @@ class Verification:
     def _replay(self) -> Finding | None:
         """Returns what the rules say of the events from here on, the chain aside."""
         try:
-            self._follow(self._rules, self._book.events(self.position), self.position)
-            self._check_end()
+            rows = self._book.events(self.position)
+            self._check_end(self._follow(self._rules, rows, self.position, self._turn))
         except _Found as reason:
             if reason.finding.kind == "table" and all(map(_is_ahead, self._book.differences())):
                 return msgspec.structs.replace(reason.finding, kind="removed")
@@ -318,23 +329,24 @@ class Verification:
         before = (finding.position or self.position + 1) - 1 - self._start
         try:
             events = islice(self._book.events(self._start or None), max(0, before))
-            self._follow(rules, events, self._start)
+            self._follow(rules, events, self._start, self._begun)
         except _Found as reason:
             return reason.finding
         return finding
 
-    def _follow(self, rules: Rules, events: Iterable[Row], position: int) -> None:
+    def _follow(self, rules: Rules, events: Iterable[Row], position: int, turn: Turn) -> Turn:
         """Takes the events behind a position into rules' state, whatever the chain says."""
         for place, (_, stream, version, topic, state, _) in enumerate(events, position + 1):
             try:
                 event = self._side.mapper.decode(topic, state)
-                rules.checks[topic](stream, version, event)
+                turn = turn.next(rules.checks[topic], stream, version, event)
             except (Violation, Unreadable) as error:
                 raise _Found(_misdeed(error, place, topic)) from error
             except NOT_WRITTEN_BY_A_BOOK as error:
                 self._fail("changed", f"cannot be read: {error}", place)
             if place % REST_EVERY == 0:
                 rules.rest()
+        return turn
 
     # seals
 
@@ -379,8 +391,10 @@ class Verification:
 
     # the end
 
-    def _check_end(self) -> None:
+    def _check_end(self, turn: Turn) -> None:
         self._check_head()
+        if turn.due:
+            self._fail("cut-tail", str(turn.missing()), self.position + 1)
         try:
             totals = self._rules.finish()
         except Violation as broken:

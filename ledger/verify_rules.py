@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from ledger.event import Event
 from ledger.money import MOST_SUM
 from ledger.projection import Row
 
@@ -124,8 +125,31 @@ class Shelf(Generic[K, T]):
         return map(self._decode, self.packed().values())
 
 
-Check = Callable[[str, int, Any], None]
-"""Takes stream, version and event into the state. Raises Violation."""
+Check = Callable[[str, int, Any], str | None]
+"""Takes stream, version and event into the state. Raises Violation.
+
+Returns the stream of the next event, where the same command decided it: it stands next, and is of the same time.
+"""
+
+
+class Turn(NamedTuple):
+    """What an event leaves to the next one: its time, and the stream of which that has to be, if any."""
+
+    recorded_at: str = ""
+    due: str | None = None
+
+    def next(self, check: Check, stream: str, version: int, event: Event) -> "Turn":
+        """Takes an event into the state that a check is of. Raises Violation."""
+        if self.due and stream != self.due:
+            raise self.missing()
+        due = check(stream, version, event)
+        if self.due and event.recorded_at != self.recorded_at:
+            raise Violation("is of another time than the event before, which it was decided with")
+        return Turn(event.recorded_at, due)
+
+    def missing(self) -> Missing:
+        """Returns what to say where nothing of the stream that is due comes."""
+        return Missing(f"an event of {self.due} is missing: it was decided with the one before")
 
 
 class Rules(Protocol):

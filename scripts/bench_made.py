@@ -28,8 +28,14 @@ SEALED_EVERY = 1000
 
 
 def history(most: int, players: int = PLAYERS) -> Iterator[Recorded]:
-    """Yields so many events: wallets with a deposit, then rounds of a bet and a result, player by player."""
-    return islice(_history([str(FIRST_PLAYER + number) for number in range(players)]), most)
+    """Yields so many events: wallets with a deposit, then rounds of a bet and a result, player by player.
+
+    One fewer where the last would open a round: that never stands without the bet.
+    """
+    users = [str(FIRST_PLAYER + number) for number in range(players)]
+    for number, recorded in enumerate(islice(_history(users), most), 1):
+        if number < most or not isinstance(recorded.event, events.RoundOpened):
+            yield recorded
 
 
 def _history(users: Sequence[str]) -> Iterator[Recorded]:

@@ -41,7 +41,7 @@ class Saved(msgspec.Struct, frozen=True):
     progress: Progress
 
 
-FORMAT = "roundbook verify 2"
+FORMAT = "roundbook verify 3"
 HASHED = 32
 
 

@@ -32,7 +32,8 @@ PARTS = 16
 
 _KEY = itemgetter(0, 1, 2)
 
-ENDED, CANCELLED, DECIDED = 1, 2, 4
+ENDED, CANCELLED, DECIDED, FOUND = 1, 2, 4, 8
+"""What became of a round; `FOUND`: a CancelRound finds it without a bet, by a tombstone's reference."""
 OVER = ENDED | CANCELLED
 
 
@@ -60,12 +61,15 @@ class _Round(msgspec.Struct, array_like=True, gc=False):
     version: int
     purse: int
     opened: int
+    game: int
     over: int = 0
     staked: int = 0
     won: int = 0
     reversed: int = 0
     stakes: dict[int, int] = {}
-    """Of the open bets, by reference."""
+    """Of the open bets, by reference, in the order they were placed."""
+    rest: tuple[str, dict[int, int]] | None = None
+    """Of those that go back with the one before, and by what."""
     returned: tuple[int, ...] = ()
     refused: tuple[int, ...] = ()
     late: tuple[int, ...] = ()
@@ -76,7 +80,10 @@ class _Saved(msgspec.Struct, array_like=True):
     rounds: dict[int, bytes] = {}
     taken: list[bytes] = msgspec.field(default_factory=lambda: [b""] * PARTS)
     references: Total = msgspec.field(default_factory=Total)
-    tombstones: set[tuple[str, str]] = set()
+    games: list[str] = []
+    tombstones: set[tuple[str, str, str]] = set()
+    """Provider, reference and player."""
+    expired: set[int] = set()
 
 
 class OperatorRules:
@@ -110,8 +117,10 @@ class OperatorRules:
         was = msgspec.msgpack.decode(saved, type=_Saved) if saved else _Saved()
         self._purses = was.purses
         self._numbers = {(purse.user, purse.currency): purse.number for purse in was.purses}
+        self._players = {purse.user for purse in was.purses if purse.version}
         self._rounds = Shelf(_Round, digest.text, was.rounds)
-        self._tombstones = was.tombstones
+        self._games = {game: number for number, game in enumerate(was.games)}
+        self._tombstones, self._expired = was.tombstones, was.expired
         self._references = was.references
         self._taken = [array("q", part) for part in was.taken]
         self._watched = watched
@@ -121,7 +130,7 @@ class OperatorRules:
 
     # rounds
 
-    def _round_opened(self, stream: str, version: int, event: events.RoundOpened) -> None:
+    def _round_opened(self, stream: str, version: int, event: events.RoundOpened) -> str:
         if version != 1 or stream in self._rounds:
             known = self._rounds.get(stream)
             follow(version, known.version if known else 0, stream)
@@ -133,7 +142,9 @@ class OperatorRules:
         number = self._numbers.get((user, currency))
         if number is None:
             number = self._purse(user, currency).number
-        self._rounds.used[stream] = _Round(1, number, opened)
+        game = self._games.setdefault(event.game, len(self._games))
+        self._rounds.used[stream] = _Round(1, number, opened, game)
+        return stream
 
     def _in_round(self, stream: str, version: int, event: Any) -> _Round:
         """Returns the state of the round whose next event it is; the event must name its player."""
@@ -151,9 +162,24 @@ class OperatorRules:
         state.version = version
         return state
 
+    def _beside(self, stream: str, version: int, event: Any) -> _Round:
+        """Returns the same, of an event that moves no money: all bets of a round go back before it."""
+        state = self._in_round(stream, version, event)
+        gone = state.returned and not state.stakes and not state.over & CANCELLED
+        hold(not gone, "comes before its round is cancelled, whose bets are reversed")
+        if state.over & CANCELLED and not (state.returned or state.over & FOUND):
+            buried = isinstance(event, events.TombstoneRecorded) and event.by == "cancel-round"
+            asked = buried and self._text(event.reference) in state.refused
+            hold(asked, "comes before the tombstone of the refused bet its round was cancelled by")
+        return state
+
     def _bet_placed(self, stream: str, version: int, event: events.BetPlaced) -> None:
         state = self._in_round(stream, version, event)
         purse = self._purses[state.purse]
+        if self._games.get(event.game) != state.game:
+            raise Violation("is of another game than its round")
+        if self._expired:
+            self._in_session(event)
         if state.over & OVER:
             raise Violation("places a bet in a round that is over")
         if purse.frozen:
@@ -166,26 +192,38 @@ class OperatorRules:
         if bet in state.stakes or (state.returned and bet in state.returned):
             raise Violation("places a bet again")
         state.stakes[bet] = stake
-        state.staked += stake
+        state.staked = staked = state.staked + stake
+        if staked > MOST_SUM:
+            raise Violation("stakes more in a round than a book can hold")
         self._take((event.provider, "bet", reference, stream, version, event.transaction_id))
 
     def _bet_refused(self, stream: str, version: int, event: events.BetRefused) -> None:
-        state = self._in_round(stream, version, event)
+        state = self._beside(stream, version, event)
         purse = self._purses[state.purse]
+        hold(purse.version, "refuses a bet for the cash of a wallet that is not open")
+        hold(not purse.frozen, "refuses a bet for the cash of a frozen wallet")
+        self._in_session(event)
         hold(not state.over & OVER, "refuses a bet for its cash in a round that is over")
         hold(event.cash == purse.cash, f"quotes {event.cash}; the wallet held {purse.cash}")
         hold(event.amount > event.cash, "refuses a bet though there was cash enough")
-        hold(event.amount <= MOST_MINOR_UNITS, f"refuses a stake of {event.amount}")
+        most = min(MOST_MINOR_UNITS, MOST_SUM - state.staked)
+        hold(event.amount <= most, f"refuses a stake of {event.amount}")
         state.refused += (self._text(event.reference),)
         self._take((event.provider, "bet", event.reference, stream, version, ""))
 
     def _late_bet_refused(self, stream: str, version: int, event: events.LateBetRefused) -> None:
-        state = self._in_round(stream, version, event)
-        buried = (event.provider, event.reference) in self._tombstones
-        hold(buried, "refuses a bet as late without a tombstone")
+        state = self._beside(stream, version, event)
+        buried = (event.provider, event.reference, event.user) in self._tombstones
+        hold(buried, "refuses a bet as late without a tombstone of its player")
+        opened = self._purses[state.purse].currency
+        hold(version > 2 or event.currency == opened, "is in another currency than it opened")
         late = self._text(event.reference)
         hold(late not in state.late, "refuses a late bet again")
         state.late += (late,)
+
+    def _in_session(self, event: events.BetPlaced | events.BetRefused) -> None:
+        over = self._key((event.provider, event.said.session)) in self._expired
+        hold(not over, "takes a bet in a session that has expired")
 
     def _result_recorded(self, stream: str, version: int, event: events.ResultRecorded) -> None:
         state = self._in_round(stream, version, event)
@@ -193,56 +231,75 @@ class OperatorRules:
             raise Violation("records a result in a round without an open bet")
         self._move(self._purses[state.purse], event, event.amount)
         state.over |= DECIDED
-        state.won += event.amount
+        state.won = won = state.won + event.amount
+        if won > MOST_SUM:
+            raise Violation("wins more in a round than a book can hold")
         row = (event.provider, event.kind, event.reference, stream, version, event.transaction_id)
         self._take(row)
 
-    def _bet_reversed(self, stream: str, version: int, event: events.BetReversed) -> None:
+    def _bet_reversed(self, stream: str, version: int, event: events.BetReversed) -> str | None:
         state = self._in_round(stream, version, event)
-        purse = self._purses[state.purse]
         bet = self._text(event.reference)
         hold(bet not in state.returned, "reverses a bet that was reversed already")
-        hold(bet in state.stakes, "reverses a bet that was never placed")
-        stake = state.stakes.pop(bet)
+        stakes = _open_bets(state, event, bet)
+        stake = stakes.pop(bet)
         hold(event.amount == stake, f"gives {event.amount} back for a stake of {stake}")
-        win = 0 if state.stakes else state.won
+        win = 0 if stakes else state.won
         hold(event.win == win, f"takes {event.win} of the win back, not {win}")
         by_refund = isinstance(event, events.BetRefunded)
         hold(by_refund == (event.by == "refund"), f"is no reversal by {event.by}")
-        self._move(purse, event, stake - win)
+        self._move(self._purses[state.purse], event, stake - win)
         state.returned += (bet,)
         state.reversed += stake
         state.won -= win
+        if event.by == "cancel-round" or state.over & DECIDED:  # then all of them go back
+            state.stakes, state.rest = {}, (event.by, stakes) if stakes else None
+        return None if state.stakes else stream
 
     def _round_ended(self, stream: str, version: int, event: events.RoundEnded) -> None:
-        state = self._in_round(stream, version, event)
+        state = self._beside(stream, version, event)
+        hold(version > 2, "ends a round in which nothing happened")
         hold(not state.over & ENDED, "ends a round that has ended")
         state.over |= ENDED
 
-    def _round_cancelled(self, stream: str, version: int, event: events.RoundCancelled) -> None:
+    def _round_cancelled(
+        self, stream: str, version: int, event: events.RoundCancelled
+    ) -> str | None:
         state = self._in_round(stream, version, event)
         hold(not state.over & CANCELLED, "cancels a round that is cancelled")
-        hold(not state.stakes, "cancels a round with an open bet")
+        hold(not (state.stakes or state.rest), "cancels a round with an open bet")
         hold(not state.won, "cancels a round that has a win")
+        found = state.returned or state.over & FOUND
+        hold(found or state.refused, "cancels a round of which no reference is known")
         state.over |= CANCELLED
+        return None if found else stream  # found by a refused bet, whose tombstone is next
 
     def _tombstone_recorded(
         self, stream: str, version: int, event: events.TombstoneRecorded
     ) -> None:
         provider, reference = event.provider, event.reference
         row = (provider, "bet", reference, stream, version, event.transaction_id)
-        self._tombstones.add((provider, reference))
+        self._tombstones.add((provider, reference, event.user))
         if stream == name("tombstone", provider, reference):
             follow(version, 0, stream)
+            known = event.round and (
+                name("round", provider, event.round) in self._rounds or self._is_open(event)
+            )
+            hold(not known, "stands alone, though it names a round where it could stand")
             self._take(row)
             return
         hold(event.round, "is of another bet")
-        state = self._in_round(stream, version, event)
-        refused = self._text(reference)
-        if refused in state.refused:  # it took the reference
-            state.refused = tuple(each for each in state.refused if each != refused)
+        state = self._beside(stream, version, event)
+        hold(self._games.get(event.game) == state.game, "is of another game than its round")
+        hold(version > 2 or self._is_open(event), "opens a round of a player without this wallet")
+        bet, cancelled = self._text(reference), state.over & CANCELLED
+        if bet in state.refused:  # it took the reference
+            hold(cancelled or event.by != "cancel-round", "comes before its round is cancelled")
+            state.refused = tuple(each for each in state.refused if each != bet)
         else:
             self._take(row)
+        if cancelled or event.by != "cancel-round":
+            state.over |= FOUND
 
     # wallets
 
@@ -251,12 +308,14 @@ class OperatorRules:
         purse = self._next(event, self._purse(event.user, event.currency))
         hold(purse.version == 1, "opens a wallet that is open")
         purse.scale = event.scale
+        self._players.add(event.user)
         self._in_wallet(stream, version, purse)
 
     def _deposit_made(self, stream: str, version: int, event: events.DepositMade) -> None:
         purse = self._purse(event.user, event.currency)
         self._in_wallet(stream, version, purse)
         self._bring(purse, event, event.amount)
+        hold(event.amount, "pays nothing in")
         reference, transaction_id = event.reference, event.transaction_id
         self._take((events.CASHIER, "deposit", reference, stream, version, transaction_id))
 
@@ -264,6 +323,7 @@ class OperatorRules:
         purse = self._purse(event.user, event.currency)
         self._in_wallet(stream, version, purse)
         self._bring(purse, event, -event.amount)
+        hold(event.amount, "pays nothing out")
         reference, transaction_id = event.reference, event.transaction_id
         self._take((events.CASHIER, "withdrawal", reference, stream, version, transaction_id))
 
@@ -291,6 +351,8 @@ class OperatorRules:
         provider, session = event.provider, event.session
         hold(stream == name("session", provider, session), "is of another session")
         follow(version, 0, stream)
+        hold(event.user in self._players, "is of a player without a wallet")
+        self._expired.add(self._key((provider, session)))
         self._take((provider, "session", session, stream, version, ""))
 
     def _purse(self, user: str, currency: str) -> _Purse:
@@ -299,6 +361,10 @@ class OperatorRules:
             number = self._numbers[user, currency] = len(self._purses)
             self._purses.append(_Purse(user, currency, number))
         return self._purses[number]
+
+    def _is_open(self, event: events.TombstoneRecorded) -> bool:
+        number = self._numbers.get((event.user, event.currency))
+        return number is not None and self._purses[number].version > 0
 
     def _in_wallet(self, stream: str, version: int, purse: _Purse) -> None:
         hold(stream == name("wallet", purse.user, purse.currency), "is of another wallet")
@@ -326,8 +392,8 @@ class OperatorRules:
             raise Violation(f"finds {event.cash_before} in the wallet; it held {before}")
         if event.cash_after != after:
             raise Violation(f"leaves {event.cash_after} in the wallet; it is {after}")
-        if not 0 <= after <= MOST_SUM:
-            raise Violation(f"leaves {after} in the wallet")
+        if not 0 <= after <= MOST_MINOR_UNITS:
+            _hold_full(event, after)
         if not 0 <= event.amount <= MOST_MINOR_UNITS:
             raise Violation(f"moves {event.amount}")
         purse.version, purse.cash = version, after
@@ -377,7 +443,7 @@ class OperatorRules:
         for state in self._rounds.states():
             staked, won, reversed_ = state.staked, state.won, state.reversed
             sums[state.purse] += won + reversed_ - staked
-            status = "Completed" if state.over else "InProgress"
+            status = "Completed" if state.over & (ENDED | DECIDED) else "InProgress"
             if state.over & CANCELLED:
                 status = "Cancelled"
             yield (state.opened, status, staked, won, reversed_)
@@ -401,7 +467,9 @@ class OperatorRules:
                 self._rounds.packed(),
                 [part.tobytes() for part in self._taken],
                 self._references,
+                [*self._games],
                 self._tombstones,
+                self._expired,
             )
         )
 
@@ -409,3 +477,23 @@ class OperatorRules:
 def _wallet(purse: _Purse) -> Row:
     cash, scale, frozen = purse.cash, purse.scale, int(purse.frozen)
     return (purse.user, purse.currency, cash, scale, frozen, purse.version)
+
+
+def _open_bets(state: _Round, event: events.BetReversed, bet: int) -> dict[int, int]:
+    """Returns the stakes of which the bet's is one; those of a whole round go back in order."""
+    by, stakes = state.rest or ("", state.stakes)
+    hold(bet in stakes, "reverses a bet that was never placed")
+    if by or event.by == "cancel-round":
+        hold(event.by == by or not by, f"is by {event.by}; its round goes back by {by}")
+        hold(bet == next(iter(stakes)), "reverses a bet of a round before an earlier one")
+    return stakes
+
+
+def _hold_full(event: events.MoneyMoved, after: int) -> None:
+    """Only a stake that goes back may leave more in a wallet than it is filled to."""
+    hold(after >= 0, f"leaves {after} in the wallet")
+    most = MOST_MINOR_UNITS if isinstance(event, _PAID_IN) else MOST_SUM
+    hold(after <= most, f"leaves {after} in the wallet, more than may be paid in")
+
+
+_PAID_IN = (events.ResultRecorded, events.PromoPaid, events.DepositMade)

@@ -5,7 +5,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -19,17 +19,15 @@ from hypothesis import strategies as st
 
 from ledger.merkle import Tree
 from ledger.operator import events as ours
-from ledger.operator.book import MAPPER
 from ledger.operator.rules import OperatorRules
 from ledger.projection import Row
 from ledger.provider import events as theirs
-from ledger.provider.book import MAPPER as THEIR_MAPPER
 from ledger.provider.rules import ProviderRules
 from ledger.seal import new_key, signer
 from ledger.sealing import Sealer
 from ledger.store import EVENTS, SEALS, Store
 from ledger.store.chain import Head, link
-from ledger.verify import BATCH, Finding, Progress, Side, Verification, _links, _Topics
+from ledger.verify import BATCH, Progress, Verification, _links, _Topics
 from ledger.verify_rules import Digest, Shelf, Total
 from ledger.verify_seals import Seals
 from scripts import verify as command
@@ -42,10 +40,21 @@ from tests.provider import examples
 from tests.seals import Clock
 from tests.verify import books
 from tests.verify.books import SIGNER, chained, rows_of, run, verdict_of
+from tests.verify.forging import (
+    BET_STREAM,
+    OPERATOR,
+    PROVIDER,
+    ROUND_STREAM,
+    STAKE,
+    Forged,
+    finding_of,
+    moved,
+    said,
+    told,
+    with_more,
+)
 
 ROOT = wire.ROOT
-OPERATOR = Side(MAPPER, OperatorRules)
-PROVIDER = Side(THEIR_MAPPER, ProviderRules)
 
 
 # books that hold
@@ -200,36 +209,6 @@ def bet_on() -> list[Row]:
         controls.fund(book, amount="100.00")
         book.submit(controls.place_bet(amount="10.00"))
         return rows_of(book.store)
-
-
-def said(topic: str, **fields: Any) -> tuple[str, dict[str, Any]]:
-    """Returns topic and body of a forged event; what is not named is what an honest one would say."""
-    whose = {"recorded_at": "2026-11-21T09:44:00.000000Z", "user": "123456", "currency": "USD"}
-    place = {"provider": controls.PROVIDER, "round": controls.ROUND}
-    return topic, {**whose, **place, "said": {"uuid": "u"}, **fields}
-
-
-def moved(topic: str, before: int, after: int, **fields: Any) -> tuple[str, dict[str, Any]]:
-    named = {"reference": "r1", "transaction_id": "t", "scale": 2, "wallet_version": 3}
-    cash = {"cash_before": before, "cash_after": after, "amount": abs(after - before)}
-    return said(topic, **{**named, **cash, "game": controls.GAME, **fields})
-
-
-Forged = tuple[str, dict[str, Any]]
-STREAM = f"round/{controls.PROVIDER}/{controls.ROUND}"
-
-
-def with_more(rows: Sequence[Row], forged: Sequence[Forged], stream: str = STREAM) -> list[Row]:
-    version = sum(row[1] == stream for row in rows)
-    more = [
-        (0, stream, version + number, topic, msgspec.json.encode(body), b"")
-        for number, (topic, body) in enumerate(forged, 1)
-    ]
-    return chained([*rows, *more])
-
-
-def finding_of(rows: Sequence[Row], side: Side = OPERATOR) -> Finding | None:
-    return Verification(books.reading(rows), side, Seals(lambda: (), [], [])).run().finding
 
 
 BACK = {"by": "cancel", "reference": controls.REFERENCE, "amount": 1000}
@@ -467,17 +446,6 @@ def accepted() -> list[Row]:
     with closing(examples.new_book("memory://", now=examples.Clock())) as book:
         examples.accepted_bet(book)
         return rows_of(book.store)
-
-
-ROUND_STREAM = f"round/{examples.LM}/{controls.ROUND}"
-BET_STREAM = f"delivery/{examples.LM}/bet/{controls.REFERENCE}"
-STAKE = 10001
-
-
-def told(topic: str, **fields: Any) -> Forged:
-    named = {"operator": examples.LM, "round": controls.ROUND, "reference": controls.REFERENCE}
-    of = {"recorded_at": "2026-11-21T12:00:00.000000Z", "call": {"path": "p", "body": "b"}}
-    return topic, {**of, **named, **fields}
 
 
 @pytest.mark.parametrize(
