@@ -183,9 +183,12 @@ class SqlStore(Store):
                     self._begin(ahead, presumed=presumed and left is not None)
                 self._local.connection = self._writer
                 self._head, self._untouched = self._arrive(left)
+                arrived = self._head
                 yield self._head
                 self._flush()
-                self._left = None if self._made_anew else self._leave()
+                # who appends has looked; who does not (a seal) must not hide from the next what it met
+                unseen = not self._untouched and self._head == arrived
+                self._left = None if self._made_anew or unseen else self._leave()
             except BaseException:
                 self._roll_back()
                 raise

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -63,7 +63,11 @@ def test_two_books_on_one_store_see_each_others_bets(book, other) -> None:
     assert repeated == [cash[-1]] * 12
 
 
-def spoil_and_mend(book: Book, store: Store) -> list[int]:
+def nothing() -> None:
+    pass
+
+
+def spoil_and_mend(book: Book, store: Store, *, between: Callable[[], None] = nothing) -> list[int]:
     """Returns the cash after a bet on a wallet's wrong row, and after one once the tables are right."""
     with store.transaction():
         row = store.row("wallets", (controls.PLAYER, "USD"))
@@ -76,12 +80,21 @@ def spoil_and_mend(book: Book, store: Store) -> list[int]:
         store.clear("wallets")
         right = (row[0] - 1_000_000, *row[1:])
         store.write({"wallets": {(controls.PLAYER, "USD"): (None, right)}})
+    between()
     return [spoilt, bet(book, 2)]
 
 
 def test_tables_that_were_made_anew_are_read_anew(book, other) -> None:
     assert bet(book, 0) == CASH - STAKE
     assert spoil_and_mend(book, other) == [CASH - 2 * STAKE + 1_000_000, CASH - 3 * STAKE]
+
+
+def test_tables_that_were_made_anew_are_read_anew_behind_a_seal_too(book, other) -> None:
+    def seal() -> None:
+        book.store.add_seal(1, b'{"position":1}', after=None)
+
+    cash = spoil_and_mend(book, other, between=seal)
+    assert cash == [CASH - STAKE + 1_000_000, CASH - 2 * STAKE]
 
 
 def test_the_tables_of_a_book_at_work_can_be_rebuilt(book, other) -> None:
