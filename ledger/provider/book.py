@@ -15,7 +15,7 @@ from ledger.moments import later, text, utc_now
 from ledger.names import name
 from ledger.projection import Key
 from ledger.provider import commands, events, round
-from ledger.provider.delivery import PLAYED, Delivery, Verdict, judge
+from ledger.provider.delivery import LONGEST_WAIT_S, PLAYED, Delivery, Verdict, judge
 from ledger.provider.house import House
 from ledger.provider.round import Round
 from ledger.refusals import Malformed, NoSuchRound, Refusal, Unsettled, WrongCurrency
@@ -221,6 +221,11 @@ class Book:
             )
         ]
         return sorted(found, key=lambda delivery: delivery.due_at or "")
+
+    def due_for_long(self, operator: str, *, limit: int) -> list[Delivery]:
+        """Returns what is due though its time lies far ahead: see `Delivery.due`; none as a rule."""
+        after = later(text(self.now()), seconds=LONGEST_WAIT_S)
+        return self._deliveries({"operator": operator}, "due_at", EVER, limit, after=after)
 
     def undelivered(self, *, limit: int) -> list[Delivery]:
         """Returns what the wallets still owe an answer to, the oldest first."""

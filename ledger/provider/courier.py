@@ -27,6 +27,9 @@ from ledger.refusals import Breakdown
 POLL_S = 0.25
 """How often a lane looks for what other processes made due, or what waited its time."""
 
+LOOK_FAR_S = 60.0
+"""How often a lane looks for what a clock that stood ahead put off, beside its beginning."""
+
 NEWS_S = 0.25
 """How long a store is listened to in one go, and how long its news are not asked for again."""
 
@@ -95,9 +98,15 @@ class Courier:
         """Returns what a command came to. Raises Breakdown."""
         return await self.ask(lambda: self._book.submit(command))
 
-    async def due(self, login: str, limit: int) -> list[Delivery]:
-        """Returns what is to be sent to an operator now; nothing where the store cannot be read."""
-        return await self._found(lambda: self._book.due(login, limit=limit))
+    async def due(self, login: str, limit: int, *, far: bool) -> list[Delivery]:
+        """Returns what is to be sent to an operator now; nothing where the store cannot be read.
+
+        `far`: what a clock that stood ahead put off, too.
+        """
+        found = await self._found(lambda: self._book.due(login, limit=limit))
+        if far:
+            found += await self._found(lambda: self._book.due_for_long(login, limit=limit))
+        return found
 
     async def pressing(self, login: str, after: str, limit: int) -> list[Delivery]:
         """Returns what games wait for, as `due` does what is to be sent."""
@@ -152,6 +161,7 @@ class Lane:
         """Of what was due by then, nothing is left that a game waits for."""
         self._woken = asyncio.Event()
         self._stopping = False
+        self._look_far_at = 0.0
         self._burst = wait_random_exponential(multiplier=remote.backoff_s, max=LONGEST_BACKOFF_S)
         self._parked = wait_random(remote.parked_retry_s / 2, remote.parked_retry_s)
 
@@ -184,8 +194,8 @@ class Lane:
         most = self._remote.concurrency
         if len(self._sending) >= most:
             return
-        found = await self._courier.due(self._operator.id, most)
-        if len(found) == most:  # there may be more
+        found = await self._courier.due(self._operator.id, most, far=self._looks_far())
+        if len(found) >= most:  # there may be more
             found += await self._pressing()
         pressing = [delivery for delivery in found if delivery.pressing]
         patient = [delivery for delivery in found if not delivery.pressing]
@@ -198,6 +208,13 @@ class Lane:
                 if not delivery.pressing:
                     self._patient.add(key)
                 task.add_done_callback(lambda _, key=key: self._done(key))  # type: ignore[misc]
+
+    def _looks_far(self) -> bool:
+        now = time.monotonic()
+        if now < self._look_far_at:
+            return False
+        self._look_far_at = now + LOOK_FAR_S
+        return True
 
     async def _pressing(self) -> list[Delivery]:
         """Returns what games wait for, however much is due longer, which is not looked through each time."""

@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from ledger.moments import later
 from ledger.names import name
 from ledger.provider import commands, events
 from ledger.refusals import (
@@ -50,6 +51,10 @@ DECLINED = FINAL | {
 """Codes that say a bet was not taken; on any other it is asked again, then cancelled to be sure."""
 
 
+LONGEST_WAIT_S = 86400.0 + 300.0
+"""More than any setting lets a send take, or the next one wait, though two clocks differ a little."""
+
+
 class Delivery(NamedTuple):
     """A delivery as it is now. Source: the table `deliveries`, whose columns these are."""
 
@@ -88,8 +93,13 @@ class Delivery(NamedTuple):
         return self.state in ("confirmed", "declined", "given-up")
 
     def due(self, at: str) -> bool:
-        """Returns whether it is to be sent: its time has come, and no other sender is at it."""
-        return self.due_at is not None and self.due_at <= at
+        """Returns whether it is to be sent: its time has come, and no other sender is at it.
+
+        What seems to wait for longer than anything may was recorded by a clock that stood ahead.
+        """
+        if self.due_at is None:
+            return False
+        return self.due_at <= at or self.due_at > later(at, seconds=LONGEST_WAIT_S)
 
     def under_way(self, at: str) -> bool:
         """Returns whether a sender is at it, whose lease is not over."""

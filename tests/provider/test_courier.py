@@ -1,12 +1,19 @@
 import math
 import threading
+from contextlib import closing
+from datetime import timedelta
 from itertools import cycle
 
 import pytest
 
+from ledger.moments import utc_now
 from ledger.operator import events as operator_events
 from ledger.provider import events
+from ledger.provider.book import Book
+from ledger.store import open_store
+from projections.provider import IN_TRANSACTION
 from tests.http.server import until
+from tests.provider import examples
 from tests.provider.crooked import (
     ABSENT,
     PULSE_S,
@@ -48,6 +55,7 @@ from tests.provider.table import (
 
 TIMEOUT_S = 0.25
 GRACE_MS = 300
+YEAR = timedelta(days=365)
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
 each_call = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "cancel-untaken"])
@@ -532,3 +540,19 @@ def test_a_round_whose_bets_meet_different_fates_takes_its_result_once(tmp_path,
 
 def bets_of(table):
     return table.book.round(table.login, ROUND).bets.values()
+
+
+@each_operator
+def test_a_refund_that_was_asked_for_by_a_clock_a_year_ahead_goes_out(tmp_path, login):
+    with Table(tmp_path, login) as table:
+        table.bet()
+        table.settle()
+        store = open_store(table.store_url, IN_TRANSACTION)
+        with closing(Book(store, table.book.house, now=lambda: utc_now() + YEAR)) as ahead:
+            ahead.submit(examples.cancel_round(operator=login))
+        table.start(worker="begun when the clock is right")
+        table.settle()
+
+        assert table.book.round(login, ROUND).status == "Cancelled"
+        assert len(received(table, "refund")) == 1
+        table.check()

@@ -141,6 +141,50 @@ def test_what_is_not_due_yet_is_not_to_be_had(book: Book, clock: examples.Clock,
     assert started(book, kind, reference).attempt == 2
 
 
+YEAR_S = 365 * 86400
+
+
+@KINDS
+def test_what_a_clock_that_stood_ahead_put_off_is_due_once_it_is_right(
+    book: Book, clock: examples.Clock, kind: Any
+) -> None:
+    clock.go(YEAR_S)
+    reference = OWED[kind](book)
+    clock.go(-YEAR_S)
+    assert due(book) == []
+    assert [each.reference for each in book.due_for_long(LM, limit=10)] == [reference]
+    assert book.due_for_long(KY, limit=10) == []
+    assert started(book, kind, reference).attempt == 1
+    assert book.due_for_long(LM, limit=10) == []
+    clock.go(LEASE_S)
+    assert due(book) == [(kind, reference)]
+
+
+@KINDS
+def test_a_send_that_was_taken_by_a_clock_that_stood_ahead_is_taken_over_or_retried(
+    book: Book, clock: examples.Clock, kind: Any
+) -> None:
+    clock.go(YEAR_S)
+    reference = OWED[kind](book)
+    assert started(book, kind, reference)
+    clock.go(-YEAR_S)
+    assert ask(book, examples.retry(kind, reference)).recorded
+    assert due(book) == [(kind, reference)]
+    assert started(book, kind, reference, worker=examples.OTHER_WORKER).attempt == 2
+
+
+@KINDS
+def test_what_waits_as_long_as_a_setting_allows_is_not_due(
+    book: Book, clock: examples.Clock, kind: Any
+) -> None:
+    reference = OWED[kind](book)
+    answer(book, LM, kind, reference, None, wait_s=86400)
+    clock.go(-300)
+    assert book.due_for_long(LM, limit=10) == due(book) == []
+    with nothing_recorded(book):
+        assert started(book, kind, reference) is None
+
+
 def test_what_is_longest_due_comes_first_and_only_its_operators(
     book: Book, clock: examples.Clock
 ) -> None:
