@@ -41,6 +41,13 @@ def test_an_answer_that_comes_twice_is_none_to_the_next_call(tmp_path):
         table.check()
 
 
+def test_what_never_comes_to_an_answer_is_not_read_to_its_end():
+    with answering(50_000 * b"HTTP/1.1 100 Continue\r\n\r\n" + WHOLE) as (url, _):
+        (answer,) = sent(url, 1)
+
+    assert (answer.outcome, answer.code) == ("invalid", None)
+
+
 @contextmanager
 def answering(*answers):
     """Yields an address, and which of its connections each call came in on."""
