@@ -133,7 +133,10 @@ Returns the stream of the next event, where the same command decided it: it stan
 
 
 class Turn(NamedTuple):
-    """What an event leaves to the next one: its time, and the stream of which that has to be, if any."""
+    """What an event leaves to the next one: its time, and the stream of which that has to be, if any.
+
+    Where a book ends it may be to come: a copy that is under way ends anywhere.
+    """
 
     recorded_at: str = ""
     due: str | None = None
