@@ -51,14 +51,49 @@ def test_a_service_that_is_stopped_before_it_serves_leaves_no_postgresql(tmp_pat
         service.options = ("--postgres",)
         try:
             service.start(ready=False)
-            (begun,) = until(lambda: [*folder.glob("*/data/postmaster.pid")], "it is begun")
-            process = int(until(lambda: begun.read_text().splitlines()[:1], "its id is there")[0])
+            process = until(lambda: _begun(folder), "it is begun")
             service.process.send_signal(sign)
             assert service.process.wait(60) in {0, 1, 128 + sign}
             until(lambda: not Path(f"/proc/{process}/cwd").exists(), "no server is left")
             assert [*folder.iterdir()] == []
         finally:
             service.kill()
+
+
+def _begun(folder):
+    """A server's process; what makes its folder writes its own there first, less than zero, and takes it away."""
+    for file in folder.glob("*/data/postmaster.pid"):
+        with suppress(FileNotFoundError):
+            first = int((file.read_text().splitlines() or ["0"])[0])
+            return first if first > 0 else None
+    return None
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_service_that_is_stopped_while_its_postgresql_is_made_leaves_nothing(tmp_path, sign):
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        service = Server(tmp_path, environ={"TMPDIR": made})
+        service.options = ("--postgres",)
+        try:
+            service.start(ready=False)
+            until(lambda: [*folder.glob("*/data/PG_VERSION")], "it is being made")
+            service.process.send_signal(sign)
+            assert service.process.wait(60) in {0, 1, 128 + sign}
+            until(lambda: not _working_in(folder), "nobody works there")
+            assert [*folder.iterdir()] == []
+        finally:
+            service.kill()
+
+
+def _working_in(folder):
+    commands = [Path(each, "cmdline") for each in Path("/proc").glob("[0-9]*")]
+    said = []
+    for command in commands:
+        with suppress(OSError):
+            said.append(command.read_bytes())
+    return [line for line in said if str(folder).encode() in line]
 
 
 def test_a_postgresql_that_is_begun_and_not_wanted_any_more_is_stopped():
