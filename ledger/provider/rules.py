@@ -1,26 +1,51 @@
 """What must hold of a provider's book: checked event by event, with every round replayed as the book does."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from ledger.event import Event
-from ledger.money import MOST_MINOR_UNITS, MOST_SCALE
 from ledger.names import name
 from ledger.projection import Key, Projection, Recorded, Row, kept_of
 from ledger.provider import events
-from ledger.provider.round import Bet, Result, Round, Standing, evolve
+from ledger.provider.delivery import DECLINED, FINAL
+from ledger.provider.round import Round, evolve
+from ledger.provider.round_rules import ALLOWED, FOLLOWING, follows
 from ledger.verify_rules import Check, Digest, Missing, Shelf, Total, Violation, follow, hold
 
 
 class _Delivery(msgspec.Struct, array_like=True):
-    """A call a wallet is owed; `version` is that of its own stream."""
+    """A call a wallet is owed, by a round; `version` is that of its own stream.
 
+    `sends`: in this burst; `due_at`: when it may be sent, empty where a person has to say so.
+    """
+
+    round_stream: str
+    due_at: str
     version: int = 0
     attempts: int = 0
+    sends: int = 0
     sending: bool = False
+    doubtful: bool = False
+    parked: bool = False
     closed: bool = False
+
+    def is_due(self, at: str) -> bool:
+        return "" < self.due_at <= at
+
+
+class _Due(msgspec.Struct, array_like=True):
+    """What the same command decided behind an event, and what it says; `stream` is empty where that may not be."""
+
+    topic: str
+    said: dict[str, Any]
+    stream: str = ""
+
+    def met_by(self, event: Event) -> bool:
+        if type(event).__name__ != self.topic:
+            return False
+        return self.said == {field: getattr(event, field) for field in self.said}
 
 
 class _Saved(msgspec.Struct, array_like=True):
@@ -29,6 +54,7 @@ class _Saved(msgspec.Struct, array_like=True):
     tables: dict[str, dict[int, bytes]] = {}
     sweep_version: int = 0
     sweep_stopped: bool = False
+    due: _Due | None = None
 
 
 class ProviderRules:
@@ -47,60 +73,96 @@ class ProviderRules:
         was = msgspec.msgpack.decode(saved, type=_Saved) if saved else _Saved()
         self._rounds = Shelf(Round, digest.text, was.rounds)
         self._deliveries = Shelf(_Delivery, digest.key, was.deliveries)
-        self._tables: dict[str, Shelf[Key, list[Any]]] = {
-            p.TABLE: Shelf(list, digest.key, was.tables.get(p.TABLE)) for p in projections
+        self._tables: dict[str, Shelf[Key, tuple[Key, Row]]] = {
+            p.TABLE: Shelf(tuple[Key, Row], digest.key, was.tables.get(p.TABLE))
+            for p in projections
         }
         self._sweep_version, self._sweep_stopped = was.sweep_version, was.sweep_stopped
+        self._due = was.due
         self.checks: Mapping[str, Check] = {
-            **{cls.__name__: self._in_round for cls in _ALLOWED},
+            **{cls.__name__: self._in_round for cls in ALLOWED},
             "SendStarted": self._send_started,
             "SendEnded": self._send_ended,
             **{cls.__name__: self._in_sweep for cls in _IN_SWEEP},
         }
 
+    # what one command decides
+
+    def _in_turn(self, event: Event, due: _Due | None = None) -> str | None:
+        """Checks that an event stands where it does by a command; returns the stream of what it is due to bring."""
+        was, self._due = self._due, due
+        if was is None or not was.met_by(event):
+            if was and was.stream:
+                raise Violation(f"comes where {was.topic} has to")
+            if type(event) in FOLLOWING:
+                hold(self._is_over(event), "follows from nothing")
+        return due.stream if due else None
+
+    def _is_over(self, event: Event) -> bool:
+        """Returns whether who was to send it next found its burst over: the last sender died."""
+        match event:
+            case events.BetGivenUp() | events.DeliveryParked():
+                kind = getattr(event, "kind", "bet")
+                delivery = self._deliveries.get((event.operator, kind, event.reference))
+                assert delivery
+                return delivery.sends > 0 and delivery.is_due(event.recorded_at)
+        return False
+
     # streams
 
-    def _in_round(self, stream: str, version: int, event: Any) -> None:
+    def _in_round(self, stream: str, version: int, event: Any) -> str | None:
         state = self._rounds.get(stream) or Round()
-        follow(version, state.version, stream)
-        hold(stream == name("round", event.operator, event.round), "is of another round")
-        hold(
-            bool(state.version) != isinstance(event, events.RoundOpened), "opens no round, or again"
-        )
-        hold(
-            0 <= getattr(event, "amount", 0) <= MOST_MINOR_UNITS, "is about an amount there is not"
-        )
-        hold(0 <= getattr(event, "scale", 0) <= MOST_SCALE, "counts in decimals there are not")
-        _ALLOWED[type(event)](state, event)
-        self._deliver(event)
-        self._rounds.put(stream, evolve(state, event))
+        if version != state.version + 1:
+            follow(version, state.version, stream)
+        if stream != f"round/{event.operator}/{event.round}" or _is_escaped(stream, 2):
+            hold(stream == name("round", event.operator, event.round), "is of another round")
+        hold((version == 1) == (type(event) is events.RoundOpened), "opens no round, or again")
+        ALLOWED[type(event)](state, event)
+        self._deliver(stream, event)
+        state = evolve(state, event)
+        self._rounds.put(stream, state)
         self._project(stream, version, event)
+        comes = follows(state, event)
+        return self._in_turn(event, _Due(*comes, stream) if comes else None)
 
-    def _send_started(self, stream: str, version: int, event: events.SendStarted) -> None:
+    def _send_started(self, stream: str, version: int, event: events.SendStarted) -> str | None:
         delivery = self._sent(stream, version, event)
         if event.attempt != delivery.attempts + 1:
             follow(event.attempt, delivery.attempts, f"the sends of {stream}")
+        hold(delivery.is_due(event.recorded_at), "sends what is not due")
+        delivery.doubtful |= delivery.sending
         delivery.attempts, delivery.sending = event.attempt, True
+        delivery.sends, delivery.due_at = delivery.sends + 1, event.until
         self._project(stream, version, event)
+        return self._in_turn(event)
 
-    def _send_ended(self, stream: str, version: int, event: events.SendEnded) -> None:
+    def _send_ended(self, stream: str, version: int, event: events.SendEnded) -> str | None:
         delivery = self._sent(stream, version, event)
         hold(1 <= event.attempt <= delivery.attempts, "ends a send that never started")
         last = delivery.sending and event.attempt == delivery.attempts
         confirms = event.outcome == "answered" and event.code == 0
         hold(last or confirms, "ends a send that is not the last")
-        delivery.sending = False
+        due = _settles(delivery, event)
+        ends = due is not None and due.topic not in _IN_VAIN
+        hold(ends or event.again_at, "does not say when it is sent again")
+        hold(not ends or event.again_at is None, "is to be sent again, though it is settled")
+        delivery.doubtful |= event.outcome != "answered"
+        delivery.sending, delivery.due_at = False, event.again_at or ""
         self._project(stream, version, event)
+        return self._in_turn(event, due)
 
     def _sent(self, stream: str, version: int, event: events.SendEvent) -> _Delivery:
-        named = name("delivery", event.operator, event.kind, event.reference)
-        hold(stream == named, "is of another delivery")
-        delivery = self._open(event.operator, event.kind, event.reference)
-        follow(version, delivery.version, stream)
+        operator, kind, reference = event.operator, event.kind, event.reference
+        if stream != f"delivery/{operator}/{kind}/{reference}" or _is_escaped(stream, 3):
+            named = name("delivery", operator, kind, reference)
+            hold(stream == named, "is of another delivery")
+        delivery = self._open(operator, kind, reference)
+        if version != delivery.version + 1:
+            follow(version, delivery.version, stream)
         delivery.version = version
         return delivery
 
-    def _in_sweep(self, stream: str, version: int, event: Any) -> None:
+    def _in_sweep(self, stream: str, version: int, event: Any) -> str | None:
         hold(stream == "sweep", "is of the sweep")
         follow(version, self._sweep_version, stream)
         self._sweep_version = version
@@ -111,35 +173,51 @@ class ProviderRules:
             case events.SweepConfirmed():
                 self._sweep_stopped = False
         self._project(stream, version, event)
+        return self._in_turn(event)
 
     # deliveries
 
-    def _deliver(self, event: Any) -> None:
+    def _deliver(self, stream: str, event: Any) -> None:
         """Opens the delivery that an event asks for, or closes the one that it settles."""
         match event:
             case events.Requested():
                 kind = _ASKED[type(event)]
                 key = (event.operator, kind, event.reference)
-                hold(
-                    self._deliveries.get(key) is None,
-                    f"asks for the {kind} {event.reference} again",
-                )
-                self._deliveries.put(key, _Delivery())
+                if self._deliveries.get(key) is not None:
+                    raise Violation(f"asks for the {kind} {event.reference} again")
+                self._deliveries.put(key, _Delivery(stream, event.recorded_at))
             case events.Confirmed() | events.BetDeclined() | events.BetGivenUp():
                 kind = _SETTLED[type(event)]
-                delivery = self._open(event.operator, kind, event.reference)
-                hold(
-                    delivery.attempts, f"settles the {kind} {event.reference}, which was never sent"
-                )
+                delivery = self._owed(stream, event, kind)
+                if not delivery.attempts:
+                    raise Violation(f"settles the {kind} {event.reference}, which was never sent")
                 delivery.closed = True
-            case events.DeliveryEvent():
-                self._open(event.operator, event.kind, event.reference)
+            case events.DeliveryParked():
+                delivery = self._owed(stream, event, event.kind)
+                hold(event.kind != "bet", "parks a bet")
+                hold(not delivery.parked, "parks what is parked")
+                delivery.parked, delivery.sending = True, False
+            case events.DeliveryRefused():
+                self._owed(stream, event, event.kind)
+            case events.DeliveryRetried():
+                delivery = self._owed(stream, event, event.kind)
+                sent = delivery.sending and not delivery.is_due(event.recorded_at)
+                hold(not sent, "asks for what is being sent")
+                delivery.parked, delivery.sends, delivery.due_at = False, 0, event.recorded_at
+
+    def _owed(self, stream: str, event: Any, kind: str) -> _Delivery:
+        """Returns a delivery that is of the event's own round, and not settled."""
+        delivery = self._open(event.operator, kind, event.reference)
+        if delivery.round_stream != stream:
+            raise Violation(f"is about the {kind} {event.reference}, which is of another round")
+        return delivery
 
     def _open(self, operator: str, kind: str, reference: str) -> _Delivery:
         delivery = self._deliveries.get((operator, kind, reference))
         if delivery is None:
             raise Missing(f"nobody asked for the {kind} {reference}")
-        hold(not delivery.closed, f"is about the {kind} {reference}, which is settled")
+        if delivery.closed:
+            raise Violation(f"is about the {kind} {reference}, which is settled")
         return delivery
 
     # tables
@@ -148,8 +226,8 @@ class ProviderRules:
         recorded = Recorded(stream, version, event)
         for table, key_of, derive in self._kept.get(type(event), ()):
             rows, key = self._tables[table], key_of(event)
-            row = rows.get(key)
-            rows.put(key, [*key, *derive(tuple(row[len(key) :]) if row else None, recorded)])
+            found = rows.get(key)
+            rows.put(key, (key, derive(found[1] if found else None, recorded)))
 
     # at the end, and between
 
@@ -161,7 +239,7 @@ class ProviderRules:
 
     def finish(self) -> Mapping[str, Total]:
         return {
-            table: self.total(table, map(tuple, rows.states()))
+            table: self.total(table, ((*key, *row) for key, row in rows.states()))
             for table, rows in self._tables.items()
         }
 
@@ -179,134 +257,41 @@ class ProviderRules:
                 {table: shelf.packed() for table, shelf in self._tables.items()},
                 self._sweep_version,
                 self._sweep_stopped,
+                self._due,
             )
         )
 
 
-# what may happen to a round
+def _is_escaped(stream: str, slashes: int) -> bool:
+    """Returns whether a stream's parts may not be what stands between its slashes."""
+    return "%" in stream or stream.count("/") != slashes
 
 
-def _always(_: Round, __: Any) -> None:
-    """Nothing of the round forbids it."""
+# what a send comes to
 
 
-def _bet_requested(state: Round, event: events.BetRequested) -> None:
-    hold(state.status == "InProgress", f"places a bet in a round that is {state.status}")
-    hold(event.reference not in state.bets, "places a bet again")
+def _settles(delivery: _Delivery, event: events.SendEnded) -> _Due | None:
+    """Returns what has to come of a send; or may, where that was the last one of its burst."""
+    reference = {"reference": event.reference}
+    answer = {**reference, "code": event.code, "detail": event.detail}
+    code = event.code if event.outcome == "answered" else None
+    if code == 0:
+        return _Due(_CONFIRMED[event.kind], reference, delivery.round_stream)
+    if event.kind == "bet" and code in DECLINED:
+        if delivery.doubtful:
+            return _Due("BetGivenUp", reference, delivery.round_stream)
+        return _Due("BetDeclined", answer, delivery.round_stream)
+    if code in FINAL:
+        return _Due("DeliveryRefused", {**answer, "kind": event.kind}, delivery.round_stream)
+    if delivery.parked or not delivery.sends:
+        return None
+    now = {**reference, "recorded_at": event.recorded_at}
+    if event.kind == "bet":
+        return _Due("BetGivenUp", now)
+    return _Due("DeliveryParked", {**now, "kind": event.kind})
 
 
-def _bet(state: Round, event: Any, standing: Standing) -> Bet:
-    bet = state.bets.get(event.reference)
-    if bet is None:
-        raise Violation(f"is about a bet that was never placed: {event.reference}")
-    hold(bet.standing == standing, f"is about a bet that is {bet.standing}, not {standing}")
-    return bet
-
-
-def _amount(event: Any, of: Bet | Result) -> None:
-    hold(event.amount == of.amount, f"is about {event.amount}; it was {of.amount}")
-
-
-def _bet_accepted(state: Round, event: events.BetAccepted) -> None:
-    _amount(event, _bet(state, event, "requested"))
-
-
-def _bet_settled(state: Round, event: events.BetDeclined | events.BetGivenUp) -> None:
-    _bet(state, event, "requested")
-
-
-def _cancel_requested(state: Round, event: events.CancelRequested) -> None:
-    _bet(state, event, "given-up")
-
-
-def _cancel_confirmed(state: Round, event: events.CancelConfirmed) -> None:
-    _amount(event, _bet(state, event, "given-up"))
-
-
-def _refund_requested(state: Round, event: events.RefundRequested) -> None:
-    _amount(event, _bet(state, event, "accepted"))
-
-
-def _refund_confirmed(state: Round, event: events.RefundConfirmed) -> None:
-    _amount(event, _bet(state, event, "refunding"))
-
-
-def _result_requested(state: Round, event: events.ResultRequested) -> None:
-    hold(
-        not (state.end or state.cancelled or state.cancelling),
-        "gives a round that is over a result",
-    )
-    hold(not state.standing("requested"), "gives a result while a bet waits for its answer")
-    hold(state.standing("accepted"), "gives a round without an open bet a result")
-    hold(event.reference not in state.results, "gives a result again")
-    hold(event.amount >= 0, f"wins {event.amount}")
-
-
-def _result_confirmed(state: Round, event: events.ResultConfirmed) -> None:
-    result = state.results.get(event.reference)
-    if result is None:
-        raise Violation(f"confirms a result that was never given: {event.reference}")
-    hold(not result.confirmed, "confirms a result again")
-    _amount(event, result)
-
-
-def _round_ended(state: Round, _: events.RoundEnded) -> None:
-    hold(not (state.end or state.cancelled or state.cancelling), "ends a round that is over")
-    hold(not state.standing("requested"), "ends a round while a bet waits for its answer")
-
-
-def _end_requested(state: Round, event: events.EndRequested) -> None:
-    hold(state.end == "ended", "asks for the end of a round that has not ended, or again")
-    hold(not state.unconfirmed, "asks for the end before every result is confirmed")
-    hold(event.reference == state.id, "asks for the end of another round")
-
-
-def _end_confirmed(state: Round, _: events.EndConfirmed) -> None:
-    hold(state.end == "requested", "confirms an end that nobody asked for")
-
-
-def _cancellation_requested(state: Round, _: events.CancellationRequested) -> None:
-    over = state.decided or state.cancelled or state.cancelling
-    hold(not over, "cancels a round that has an outcome, or again")
-
-
-def _round_completed(state: Round, _: events.RoundCompleted) -> None:
-    hold(state.decided, "completes a round without an outcome")
-    hold(not (state.completed or state.cancelled), "completes a round that is over")
-    waits = state.unconfirmed or state.end == "requested" or (state.end == "ended" and state.staked)
-    hold(not waits, "completes a round of which the wallet has not confirmed everything")
-
-
-def _round_cancelled(state: Round, _: events.RoundCancelled) -> None:
-    hold(not (state.decided or state.cancelled), "cancels a round that has an outcome, or again")
-    left = state.standing("requested", "accepted", "given-up", "refunding")
-    hold(not left, "cancels a round of which not every bet is given back")
-    back = state.cancelling or state.standing("cancelled", "refunded")
-    hold(back, "cancels a round though nothing was given back")
-
-
-_ALLOWED: Mapping[type[Event], Callable[[Round, Any], None]] = {
-    events.RoundOpened: _always,
-    events.BetRequested: _bet_requested,
-    events.BetAccepted: _bet_accepted,
-    events.BetDeclined: _bet_settled,
-    events.BetGivenUp: _bet_settled,
-    events.CancelRequested: _cancel_requested,
-    events.CancelConfirmed: _cancel_confirmed,
-    events.RefundRequested: _refund_requested,
-    events.RefundConfirmed: _refund_confirmed,
-    events.ResultRequested: _result_requested,
-    events.ResultConfirmed: _result_confirmed,
-    events.RoundEnded: _round_ended,
-    events.EndRequested: _end_requested,
-    events.EndConfirmed: _end_confirmed,
-    events.CancellationRequested: _cancellation_requested,
-    events.RoundCompleted: _round_completed,
-    events.RoundCancelled: _round_cancelled,
-    events.DeliveryParked: _always,
-    events.DeliveryRefused: _always,
-    events.DeliveryRetried: _always,
-}
+_IN_VAIN = ("BetGivenUp", "DeliveryParked")
 
 _IN_SWEEP = (events.SweepMade, events.SweepStopped, events.SweepConfirmed)
 
@@ -326,4 +311,12 @@ _SETTLED: Mapping[type[Event], events.Kind] = {
     events.EndConfirmed: "end",
     events.CancelConfirmed: "cancel",
     events.RefundConfirmed: "refund",
+}
+
+_CONFIRMED: Mapping[events.Kind, str] = {
+    "bet": "BetAccepted",
+    "result": "ResultConfirmed",
+    "end": "EndConfirmed",
+    "cancel": "CancelConfirmed",
+    "refund": "RefundConfirmed",
 }

@@ -517,13 +517,16 @@ def test_nothing_is_sent_once_a_delivery_is_settled(
     assert (finding.kind, finding.position) == (kind, len(rows))
 
 
+LEASE_OVER = "2026-11-21T12:00:15.000000Z"
+
+
 @pytest.mark.parametrize(("attempt", "kind"), [(3, "removed"), (1, "inserted"), (2, None)])
 def test_sends_are_counted_one_by_one(attempt: int, kind: str | None) -> None:
     with closing(examples.new_book("memory://", now=examples.Clock())) as book:
         book.submit(examples.place_bet())
         book.submit(examples.start_send("bet", controls.REFERENCE))
         rows = rows_of(book.store)
-    of = {"kind": "bet", "attempt": attempt, "worker": "w", "until": "u"}
+    of = {"kind": "bet", "attempt": attempt, "worker": "w", "until": "u", "recorded_at": LEASE_OVER}
     finding = finding_of(with_more(rows, [told("SendStarted", **of)], BET_STREAM), PROVIDER)
     assert (finding.kind if finding else None) == kind
 
