@@ -341,10 +341,10 @@ class Verification:
             try:
                 event = self._side.mapper.decode(topic, state)
                 turn = turn.next(rules.checks[topic], stream, version, event)
-            except (Violation, Unreadable) as error:
-                raise _Found(_misdeed(error, place, topic)) from error
             except NOT_WRITTEN_BY_A_BOOK as error:
                 self._fail("changed", f"cannot be read: {error}", place)
+            except (Violation, Unreadable, ValueError) as error:
+                raise _Found(_misdeed(error, place, topic)) from error
             if place % REST_EVERY == 0:
                 rules.rest()
 

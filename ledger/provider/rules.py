@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 
 from ledger.event import Event
+from ledger.moments import later
 from ledger.names import name
 from ledger.projection import Key, Projection, Recorded, Row, kept_of
 from ledger.provider import events
-from ledger.provider.delivery import DECLINED, FINAL
+from ledger.provider.delivery import DECLINED, FINAL, LONGEST_WAIT_S
 from ledger.provider.round import Round, evolve
 from ledger.provider.round_rules import ALLOWED, FOLLOWING, follows
 from ledger.verify_rules import Check, Digest, Missing, Shelf, Total, Violation, follow, hold
@@ -30,9 +31,13 @@ class _Delivery(msgspec.Struct, array_like=True):
     doubtful: bool = False
     parked: bool = False
     closed: bool = False
+    code: int | None = None
+    """Of the last send that ended."""
 
     def is_due(self, at: str) -> bool:
-        return "" < self.due_at <= at
+        if "" < self.due_at <= at:
+            return True
+        return self.due_at > later(at, seconds=LONGEST_WAIT_S)
 
 
 class _Due(msgspec.Struct, array_like=True):
@@ -148,6 +153,7 @@ class ProviderRules:
         hold(not ends or event.again_at is None, "is to be sent again, though it is settled")
         delivery.doubtful |= event.outcome != "answered"
         delivery.sending, delivery.due_at = False, event.again_at or ""
+        delivery.code = event.code
         self._project(stream, version, event)
         return self._in_turn(event, due)
 
@@ -278,7 +284,8 @@ def _settles(delivery: _Delivery, event: events.SendEnded) -> _Due | None:
     if code == 0:
         return _Due(_CONFIRMED[event.kind], reference, delivery.round_stream)
     if event.kind == "bet" and code in DECLINED:
-        if delivery.doubtful:
+        asked_before = delivery.code is not None and code not in FINAL
+        if delivery.doubtful or asked_before:
             return _Due("BetGivenUp", reference, delivery.round_stream)
         return _Due("BetDeclined", answer, delivery.round_stream)
     if code in FINAL:
