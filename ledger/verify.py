@@ -12,7 +12,7 @@ import msgspec
 from eventsourcing.persistence import PersistenceError
 
 from ledger import moments
-from ledger.mapper import Mapper, Unreadable
+from ledger.mapper import Inexact, Mapper, Unreadable
 from ledger.merkle import Tree
 from ledger.projection import Row
 from ledger.rebuild import Difference, without_collector
@@ -54,6 +54,8 @@ class Side(NamedTuple):
     mapper: Mapper
     rules: Callable[[Digest, bytes, frozenset[int]], Rules]
     """Made from a digest, what was saved of them, and the references to watch."""
+    bodies: bool = False
+    """Whether both look at all that bodies say, which takes longer."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +71,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     secret: bytes
     rules: bytes
     turn: Turn
+    bodies: bool
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +83,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     head: str
     keys_checked: bool
     tables_checked: bool
+    bodies_checked: bool
     before: int
     finding: Finding | None
     last_good_seal: Seal | None
@@ -142,6 +146,7 @@ class Verification:
             head=self._hash.hex(),
             keys_checked=self._seals.keys_checked,
             tables_checked=self._book.tables is not None,
+            bodies_checked=self._side.bodies,
             before=self._start,
             finding=found,
             last_good_seal=self._good,
@@ -160,6 +165,7 @@ class Verification:
             secret=self._digest.secret,
             rules=self._rules.saved(),
             turn=self._turn,
+            bodies=self._side.bodies,
         )
 
     # the walk
@@ -434,7 +440,7 @@ def _misdeed(error: Exception, position: int, topic: str) -> Finding:
     detail = str(error)
     if isinstance(error, (ValueError, RecursionError)):
         kind, detail = "unreadable", f"{topic}: {error}"
-    elif isinstance(error, Unreadable):
+    elif isinstance(error, Unreadable) and not isinstance(error, Inexact):
         kind = "unreadable"
     elif isinstance(error, Missing):
         kind = "removed"

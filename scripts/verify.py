@@ -41,7 +41,7 @@ class Saved(msgspec.Struct, frozen=True):
     progress: Progress
 
 
-FORMAT = "roundbook verify 3"
+FORMAT = "roundbook verify 4"
 HASHED = 32
 
 
@@ -61,6 +61,11 @@ HASHED = 32
     help="Go on from what this file says was verified before; it is kept up to date.",
 )
 @click.option("--pages", is_flag=True, help="Check every page and index of a SQLite file too.")
+@click.option(
+    "--bodies",
+    is_flag=True,
+    help="Check too that bodies say nothing twice, and ids and calls follow.",
+)
 @options.as_json
 def verify(
     *,
@@ -70,6 +75,7 @@ def verify(
     kept: Path | None,
     resume: Path | None,
     pages: bool,
+    bodies: bool,
     as_json: bool,
 ) -> None:
     """Check a whole book: chain, versions, rules, tables, seals.
@@ -82,7 +88,15 @@ def verify(
     """
     trusted = [options.public_key(key) for key in keys]
     lines = [line for line in kept.read_bytes().splitlines() if line.strip()] if kept else []
-    verdict = checked(where, token=token, keys=trusted, kept=lines, resume=resume, pages=pages)
+    verdict = checked(
+        where,
+        token=token,
+        keys=trusted,
+        kept=lines,
+        resume=resume,
+        pages=pages,
+        bodies=bodies,
+    )
     _print(verdict, as_json=as_json)
     sys.exit(0 if verdict.holds else 1)
 
@@ -95,6 +109,7 @@ def checked(
     kept: Sequence[bytes] = (),
     resume: Path | None = None,
     pages: bool = False,
+    bodies: bool = False,
 ) -> Verdict:
     """Returns what was found in the book that a path or a URL names. Raises StoreUnfit."""
     with ExitStack() as stack:
@@ -105,20 +120,20 @@ def checked(
             return _unread(error, position=1)
         try:
             book = readable(source, party, pages=pages)
-            return _verified(source, party, book, Seals(lines_of(source), kept, keys), resume)
+            side = (THOROUGH if bodies else SIDES)[party]
+            seals = Seals(lines_of(source), kept, keys)
+            return _verified(source, party, side, book, seals, resume)
         except PersistenceError as error:
             return _unread(error, position=None)
 
 
 def _verified(
-    source: Source, party: Party, book: Readable, seals: Seals, resume: Path | None
+    source: Source, party: Party, side: Side, book: Readable, seals: Seals, resume: Path | None
 ) -> Verdict:
-    done = _resumed(resume, party, seals) if resume else None
+    done = _resumed(resume, party, seals, bodies=side.bodies) if resume else None
     with _telling(source, done, resume, party) as tell:
         try:
-            run = Verification(
-                book, SIDES[party], seals, progress=done, lasting=bool(resume), tell=tell
-            )
+            run = Verification(book, side, seals, progress=done, lasting=bool(resume), tell=tell)
         except (msgspec.MsgspecError, UnicodeError, AssertionError):
             raise _no_progress(resume) from None
         verdict = run.run()
@@ -130,11 +145,19 @@ def _verified(
 # the book
 
 
-SIDES: dict[Party, Side] = {
-    "operator": Side(MAPPERS["operator"], OperatorRules),
-    "provider": Side(MAPPERS["provider"], partial(ProviderRules, projections=TABLES["provider"])),
-}
+def _side(party: Party, *, bodies: bool) -> Side:
+    mapper = MAPPERS[party].exact() if bodies else MAPPERS[party]
+    if party == "operator":
+        return Side(mapper, partial(OperatorRules, bodies=bodies), bodies)
+    tables = TABLES["provider"]
+    return Side(mapper, partial(ProviderRules, projections=tables, bodies=bodies), bodies)
+
+
+SIDES = {party: _side(party, bodies=False) for party in MAPPERS}
 """How a party's events are read, and its rules: the same wherever it is read, so that one may go on from another."""
+
+THOROUGH = {party: _side(party, bodies=True) for party in MAPPERS}
+"""The same, with what takes longer: that a body says nothing that is not read, and ids and calls follow from it."""
 
 
 def readable(source: Source, party: Party, *, pages: bool = False) -> Readable:
@@ -179,6 +202,7 @@ def _unread(error: Exception, *, position: int | None) -> Verdict:
         head="",
         keys_checked=False,
         tables_checked=False,
+        bodies_checked=False,
         before=0,
         finding=Finding(
             kind="unreadable" if unreadable else "changed",
@@ -193,8 +217,8 @@ def _unread(error: Exception, *, position: int | None) -> Verdict:
 # progress
 
 
-def _resumed(file: Path, party: Party, seals: Seals) -> Progress | None:
-    """Returns what was verified before; nothing where other seals or keys were trusted then."""
+def _resumed(file: Path, party: Party, seals: Seals, *, bodies: bool) -> Progress | None:
+    """Returns what was verified before; nothing where that was less, or by other seals or keys."""
     if not file.exists():
         return None
     whole = file.read_bytes()
@@ -205,6 +229,8 @@ def _resumed(file: Path, party: Party, seals: Seals) -> Progress | None:
     if saved.format != FORMAT or saved.party != party:
         raise _no_progress(file)
     upto = saved.progress.position
+    if bodies and not saved.progress.bodies:
+        return None
     return saved.progress if seals.fingerprint(upto=upto) == saved.progress.sealed else None
 
 
@@ -299,6 +325,8 @@ def _right(verdict: Verdict) -> str:
         said.append("no seal is by the key")
     if not verdict.tables_checked:
         said.append("tables not at hand")
+    if verdict.bodies_checked:
+        said.append("bodies checked")
     if verdict.before:
         said.append(f"the first {verdict.before} were verified before")
     return "; ".join(said)

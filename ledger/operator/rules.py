@@ -7,13 +7,14 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
 import msgspec
 
 from ledger.money import MOST_MINOR_UNITS, MOST_SCALE, MOST_SUM
-from ledger.names import name
+from ledger.names import name, transaction_id
 from ledger.operator import events
 from ledger.projection import Row
 from ledger.verify_rules import (
@@ -90,9 +91,17 @@ class OperatorRules:
     """Everything that must hold of an operator's book."""
 
     def __init__(
-        self, digest: Digest, saved: bytes = b"", watched: frozenset[int] = frozenset()
+        self,
+        digest: Digest,
+        saved: bytes = b"",
+        watched: frozenset[int] = frozenset(),
+        *,
+        bodies: bool = False,
     ) -> None:
-        """`watched`: references that must be taken once, told at once where they are not."""
+        """`watched`: references that must be taken once, told at once where they are not.
+
+        `bodies`: the ids of transactions are derived again, which takes long.
+        """
         self._digest = digest
         self._text, self._key = digest.text, digest.key
         self.checks: Mapping[str, Check] = {
@@ -114,6 +123,8 @@ class OperatorRules:
             "WalletFrozen": self._wallet_frozen,
             "WalletUnfrozen": self._wallet_unfrozen,
         }
+        if bodies:
+            self.checks = {topic: partial(_named, check) for topic, check in self.checks.items()}
         was = msgspec.msgpack.decode(saved, type=_Saved) if saved else _Saved()
         self._purses = was.purses
         self._numbers = {(purse.user, purse.currency): purse.number for purse in was.purses}
@@ -497,3 +508,33 @@ def _hold_full(event: events.MoneyMoved, after: int) -> None:
 
 
 _PAID_IN = (events.ResultRecorded, events.PromoPaid, events.DepositMade)
+
+
+def _named(check: Check, stream: str, version: int, event: Any) -> str | None:
+    """Checks that a transaction has the id which its reference gives it, too."""
+    due = check(stream, version, event)
+    named = _reference(event)
+    if named and event.transaction_id != transaction_id(*named):
+        derived = transaction_id(*named)
+        raise Violation(f"is the transaction {event.transaction_id}; its reference gives {derived}")
+    return due
+
+
+def _reference(event: Any) -> tuple[str, str, str] | None:
+    """Returns what a transaction's id is derived from."""
+    match event:
+        case events.BetPlaced():
+            return event.provider, "bet", event.reference
+        case events.ResultRecorded():
+            return event.provider, event.kind, event.reference
+        case events.BetReversed() | events.TombstoneRecorded():
+            return event.provider, "reversal", event.reference
+        case events.RoundEnded():
+            return event.provider, "end", event.round
+        case events.PromoPaid():
+            return event.provider, "promo", event.reference
+        case events.DepositMade():
+            return events.CASHIER, "deposit", event.reference
+        case events.WithdrawalMade():
+            return events.CASHIER, "withdrawal", event.reference
+    return None

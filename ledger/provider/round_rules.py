@@ -1,11 +1,13 @@
 """What may happen to a round that a provider runs, and what has to follow: the book's rules, written once more."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from ledger.event import Event
 from ledger.money import MOST_MINOR_UNITS, MOST_SCALE
 from ledger.provider import events
+from ledger.provider.calls import About
+from ledger.provider.house import Dialect
 from ledger.provider.round import Bet, Result, Round, Standing
 from ledger.verify_rules import Violation, hold
 
@@ -146,6 +148,51 @@ def _round_cancelled(state: Round, _: events.RoundCancelled) -> None:
     hold(not left, "cancels a round of which not every bet is given back")
     back = state.cancelling or state.standing("cancelled", "refunded")
     hold(back, "cancels a round though nothing was given back")
+
+
+# what a wallet is sent
+
+
+def calls_of(state: Round, event: events.Requested) -> list[events.Call]:
+    """Returns what may be sent for an event: in each dialect, for an operator's is not recorded."""
+    return [_call(state, event, dialect) for dialect in get_args(Dialect)]
+
+
+def _call(state: Round, event: events.Requested, dialect: Dialect) -> events.Call:
+    about = About(
+        operator=state.operator,
+        dialect=dialect,
+        provider=state.provider,
+        round=state.id,
+        user=state.user,
+        currency=state.currency,
+        scale=state.scale,
+        game=state.game,
+        game_name=state.game_name,
+        session=_session(state, event),
+    )
+    match event:
+        case events.BetRequested() | events.ResultRequested():
+            return about.money(
+                "bet" if isinstance(event, events.BetRequested) else "result",
+                event.reference,
+                amount=event.amount,
+                at=event.recorded_at,
+                details=event.details,
+            )
+        case events.EndRequested():
+            return about.end()
+        case events.CancelRequested():
+            return about.reversal("cancel", event.reference)
+    return about.reversal("refund", event.reference)
+
+
+def _session(state: Round, event: events.Requested) -> str:
+    """Returns the session of the bet that an event is about, else of the round's last."""
+    if isinstance(event, events.BetRequested):
+        return event.session
+    back = isinstance(event, events.CancelRequested | events.RefundRequested)
+    return state.bets[event.reference].session if back else state.session
 
 
 # what follows from it

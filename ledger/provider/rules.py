@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from ledger import moments
 from ledger.event import Event
 from ledger.moments import later
 from ledger.names import name
@@ -12,7 +13,7 @@ from ledger.projection import Key, Projection, Recorded, Row, kept_of
 from ledger.provider import events
 from ledger.provider.delivery import DECLINED, FINAL, LONGEST_WAIT_S
 from ledger.provider.round import Round, evolve
-from ledger.provider.round_rules import ALLOWED, FOLLOWING, follows
+from ledger.provider.round_rules import ALLOWED, FOLLOWING, calls_of, follows
 from ledger.verify_rules import Check, Digest, Missing, Shelf, Total, Violation, follow, hold
 
 
@@ -72,8 +73,12 @@ class ProviderRules:
         watched: frozenset[int] = frozenset(),  # noqa: ARG002  (a delivery is known by its reference)
         *,
         projections: Sequence[Projection] = (),
+        bodies: bool = False,
     ) -> None:
-        """`projections`: of the tables that are to come to the same."""
+        """`projections`: of the tables that are to come to the same.
+
+        `bodies`: what wallets are sent is made again, which takes long.
+        """
         self._digest, self._kept = digest, kept_of(projections)
         was = msgspec.msgpack.decode(saved, type=_Saved) if saved else _Saved()
         self._rounds = Shelf(Round, digest.text, was.rounds)
@@ -83,7 +88,7 @@ class ProviderRules:
             for p in projections
         }
         self._sweep_version, self._sweep_stopped = was.sweep_version, was.sweep_stopped
-        self._due = was.due
+        self._due, self._bodies = was.due, bodies
         self.checks: Mapping[str, Check] = {
             **{cls.__name__: self._in_round for cls in ALLOWED},
             "SendStarted": self._send_started,
@@ -123,6 +128,8 @@ class ProviderRules:
             hold(stream == name("round", event.operator, event.round), "is of another round")
         hold((version == 1) == (type(event) is events.RoundOpened), "opens no round, or again")
         ALLOWED[type(event)](state, event)
+        if self._bodies and isinstance(event, events.Requested):
+            hold(event.call in calls_of(state, event), "calls the wallet with something else")
         self._deliver(stream, event)
         state = evolve(state, event)
         self._rounds.put(stream, state)
@@ -135,6 +142,8 @@ class ProviderRules:
         if event.attempt != delivery.attempts + 1:
             follow(event.attempt, delivery.attempts, f"the sends of {stream}")
         hold(delivery.is_due(event.recorded_at), "sends what is not due")
+        if self._bodies:
+            moments.checked(event.until)
         delivery.doubtful |= delivery.sending
         delivery.attempts, delivery.sending = event.attempt, True
         delivery.sends, delivery.due_at = delivery.sends + 1, event.until
@@ -147,6 +156,8 @@ class ProviderRules:
         last = delivery.sending and event.attempt == delivery.attempts
         confirms = event.outcome == "answered" and event.code == 0
         hold(last or confirms, "ends a send that is not the last")
+        if self._bodies and event.again_at:
+            moments.checked(event.again_at)
         due = _settles(delivery, event)
         ends = due is not None and due.topic not in _IN_VAIN
         hold(ends or event.again_at, "does not say when it is sent again")
