@@ -63,7 +63,7 @@ def keeping(wanted: Sequence[Task], *, every_s: float) -> Iterator[list[int]]:
     try:
         yield [process.sentinel]
     finally:
-        process.terminate()
+        process.kill()
         process.join()
 
 
@@ -104,8 +104,11 @@ def _unhurried(wait: Wait | None) -> Wait | None:
 
 def _keep(wanted: Sequence[Task], every_s: float) -> None:
     """Ends when its parent does, however that ends; a file that is cut short is continued next time."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for number in (signal.SIGINT, signal.SIGHUP):  # at a terminal the parent gets them too
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGHUP,
+    ):  # the parent gets them too, and ends it
         signal.signal(number, signal.SIG_IGN)
     for task in wanted:
         task.file.parent.mkdir(parents=True, exist_ok=True)

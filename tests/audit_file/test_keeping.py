@@ -127,6 +127,17 @@ def test_a_keeper_that_was_killed_is_told_of_in_the_log_once(tmp_path, config):
     assert "until the service is started anew" in json.loads(line)["detail"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_service_that_is_stopped_with_all_its_processes_tells_of_no_defect(
+    tmp_path, config, number
+):
+    with serving(tmp_path, config) as server:
+        server.fund("1")
+        os.killpg(server.process.pid, number)
+        assert server.process.wait(20) == 0
+    assert server.err.read_text() == ""
+
+
 def test_a_terminal_that_is_closed_ends_neither_the_service_nor_the_keeper(tmp_path, config):
     with serving(tmp_path, config) as server:
         server.fund("1")
