@@ -40,7 +40,7 @@ from ledger.seal import KeyWrong, signer
 from ledger.sealing import LOOK_EVERY_S, SealContradicted, Sealer
 from ledger.store import Store, open_store
 from projections import IN_TRANSACTION
-from projections.as_of import NotThere
+from projections.as_of import Damaged, NotThere
 from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
 
 WALLET = {
@@ -296,5 +296,6 @@ def _handle_errors(app: APIFlask) -> None:
     app.register_error_handler(NotYet, problems.answered(503, "behind"))
     for late in (NotKept, Behind):
         app.register_error_handler(late, problems.answered(503, "no-audit-file"))
+    app.register_error_handler(Damaged, problems.answered(409, "damaged"))
     app.register_error_handler(PersistenceError, problems.unread)
     app.register_error_handler(Exception, problems.defect)

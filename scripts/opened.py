@@ -4,20 +4,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import msgspec
 from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
 from api.audit.links import shell
+from api.audit.shelf import NOT_AS_WRITTEN
 from ledger.store import StoreUnfit, open_store
 from projections.as_of import Damaged
 from projections.audit_file import AuditFileUnfit, open_audit_file
-
-NOT_AS_WRITTEN = (
-    *(Damaged, msgspec.MsgspecError),
-    *(ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError),
-)
-"""What reading comes to where a file's rows are gone, or are of other types."""
 
 
 @contextmanager
@@ -31,7 +25,7 @@ def opened(file: Path) -> Iterator[Database]:
         raise _unfit(file, error) from error
     except sqlite3.Error as error:
         raise StoreUnfit(f"{file}: {error}") from error
-    except NOT_AS_WRITTEN as error:
+    except (Damaged, *NOT_AS_WRITTEN) as error:
         raise StoreUnfit(f"{file}: what is in it is not what was put there: {error}") from error
 
 

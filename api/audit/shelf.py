@@ -4,11 +4,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import msgspec
 from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
-from projections.as_of import head
+from api.http import log_defect
+from projections.as_of import Damaged, head
 from projections.audit_file import AuditFileUnfit, open_audit_file
+
+NOT_AS_WRITTEN = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError),
+    msgspec.MsgspecError,
+)
+"""What reading comes to where a file's rows are gone, or are of other types."""
+
+ANEW = "move it away, and make it anew with `roundbook audit-file`"
 
 
 class NotKept(Exception):
@@ -27,7 +37,7 @@ class Shelf:
 
     @contextmanager
     def reading(self, party: str) -> Iterator[Database]:
-        """Yields a party's file as it is at one moment, though it is continued. Raises NotKept."""
+        """Yields a party's file as it is at one moment, though it is continued. Raises NotKept, Damaged."""
         file = self.files[party]
         if not file.exists():
             raise NotKept(
@@ -38,9 +48,12 @@ class Shelf:
                 db.execute("begin")
                 yield db
         except (AuditFileUnfit, sqlite3.DatabaseError) as error:
-            raise NotKept(
-                f"{file.name} cannot be read: move it away, and make it anew with `roundbook audit-file`"
-            ) from error
+            raise NotKept(f"{file.name} cannot be read: {ANEW}") from error
+        except Damaged as error:
+            raise Damaged(f"{file.name} is damaged, {error}; {ANEW}") from error
+        except NOT_AS_WRITTEN as error:
+            log_defect(error)  # a new file says whether it was ours
+            raise Damaged(f"{file.name} is damaged, not all of it can be read: {ANEW}") from error
 
     def reached(self, party: str) -> int:
         """Returns the position of the last event in a party's file. Raises NotKept."""
