@@ -225,7 +225,10 @@ def _resumed(file: Path, party: Party, seals: Seals, *, bodies: bool) -> Progres
     hashed, packed = whole[:HASHED], whole[HASHED:]
     if sha256(packed).digest() != hashed:
         raise _no_progress(file)
-    saved = msgspec.msgpack.decode(packed, type=Saved)
+    try:
+        saved = msgspec.msgpack.decode(packed, type=Saved)
+    except msgspec.MsgspecError:  # an older version's has other fields
+        raise _no_progress(file) from None
     if saved.format != FORMAT or saved.party != party:
         raise _no_progress(file)
     upto = saved.progress.position
@@ -235,7 +238,8 @@ def _resumed(file: Path, party: Party, seals: Seals, *, bodies: bool) -> Progres
 
 
 def _no_progress(file: Path | None) -> click.BadParameter:
-    return click.BadParameter(f"{file}: no progress of verifying this book", param_hint="--resume")
+    said = f"{file}: no progress of verifying this book that this version made; remove it to begin anew"
+    return click.BadParameter(said, param_hint="--resume")
 
 
 def _save(file: Path, party: Party, run: Verification) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing, contextmanager
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -933,6 +934,23 @@ def test_a_progress_file_that_was_damaged_is_refused(path: Path, tmp_path: Path)
         ran = run(path, "--resume", progress)
         assert ran.exit_code == 2
         assert "no progress of verifying this book" in ran.output
+
+
+def test_what_an_older_version_verified_is_refused_with_what_to_do(
+    path: Path, tmp_path: Path
+) -> None:
+    progress = tmp_path / "progress"
+    assert run(path, "--resume", progress).exit_code == 0
+    saved = msgspec.msgpack.decode(progress.read_bytes()[command.HASHED :])
+    saved["format"] = "roundbook verify 3"
+    del saved["progress"]["bodies"]
+    packed = msgspec.msgpack.encode(saved)
+    progress.write_bytes(sha256(packed).digest() + packed)
+
+    ran = run(path, "--resume", progress)
+
+    assert (ran.exit_code, "remove it to begin anew" in ran.output) == (2, True), ran.exception
+    assert progress.read_bytes() == sha256(packed).digest() + packed
 
 
 def test_an_interrupted_command_saves_first(path: Path, tmp_path: Path) -> None:
