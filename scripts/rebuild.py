@@ -38,7 +38,7 @@ def rebuild(
     Example: roundbook rebuild --check --store sqlite:///roundbook.db
     """
     where, mapper = _where(config, store, party), MAPPERS[party]
-    with closing(open_store(where, TABLES[party], create=False)) as opened:
+    with closing(open_store(where, TABLES[party], create=False, anew=not check)) as opened:
         about: dict[str, Any] = {"store": told(where), "position": opened.head().position}
         if not check:
             _print({**about, "rows": rebuild_tables(opened, mapper)}, as_json=as_json)

@@ -324,11 +324,13 @@ def open_store(
     create: bool = True,
     read_only: bool = False,
     at_once: bool = True,
+    anew: bool = False,
 ) -> Store:
     """Returns the store a URL names: `sqlite:///FILE`, `postgresql://HOST/DATABASE?schema=BOOK` or `memory://`.
 
     One that is read only is not changed by a byte, whoever else writes it; where it need not be there
-    `at_once`, a server that does not answer is asked again with each question.
+    `at_once`, a server that does not answer is asked again with each question. One whose tables are
+    to be made `anew` may have others than this version makes.
     Raises StoreUnfit for another URL, a store that is not there and not to be created, one that
     cannot be opened, and one that is not durable.
     """
@@ -340,7 +342,7 @@ def open_store(
         return MemoryStore(projections)
     if scheme == "sqlite" and len(path) > 1 and path.startswith("/"):
         where = path.removeprefix("/")
-        return SQLiteStore(where, projections, create=create, read_only=read_only)
+        return SQLiteStore(where, projections, create=create, read_only=read_only, anew=anew)
     if url.startswith(POSTGRES):
         from ledger.store.postgres import PostgresStore
 

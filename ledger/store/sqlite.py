@@ -37,6 +37,8 @@ SCAN_CACHE_KIB = 200
 
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
+ANEW = "; tables of an older version are made anew by roundbook rebuild"
+
 LEAST_ROOM_BYTES = 64 * 1024
 """To open a book at all: what is beside its file is made anew."""
 
@@ -78,6 +80,7 @@ create trigger if not exists seals_are_never_deleted before delete on seals
 begin select raise(abort, 'seals are immutable'); end;
 """
 
+_FOUND = "select type, name, sql, tbl_name from sqlite_schema"
 _SCAN = "select position, stream, version, topic, cast(state as blob), hash from stored_events"
 _NEXT = "where position > coalesce(?, -9223372036854775808) order by position limit 1"
 _SEALED = "select number, position, cast(seal as blob) from seals"
@@ -95,6 +98,7 @@ class SQLiteStore(SqlStore):
         *,
         create: bool = True,
         read_only: bool = False,
+        anew: bool = False,
     ) -> None:
         if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
             raise StoreUnfit(f"store: SQLite {apsw.sqlite_lib_version()} is older than 3.51.3")
@@ -103,6 +107,7 @@ class SQLiteStore(SqlStore):
             raise StoreUnfit(f"store: there is no {self._path}")
         self._read_only = read_only
         super().__init__(projections)
+        self._unread = frozenset(self._tables) if anew else frozenset[str]()
         try:
             if read_only:
                 self._connection = self._connect()
@@ -173,20 +178,26 @@ class SQLiteStore(SqlStore):
             self._connection.execute(f"pragma application_id = {BOOK_MARK}")
         for statement in self._schema():
             self._connection.execute(statement)
-        self._connection.execute("commit")
         altered = self.altered()
         if altered:
-            raise StoreUnfit(f"store: {self._path}: {altered}; roundbook verify tells more")
+            self._connection.execute("rollback")
+            raise StoreUnfit(f"store: {self._path}: {altered}; roundbook verify tells more{ANEW}")
+        self._connection.execute("commit")
 
     def _schema(self) -> Iterator[str]:
-        return _statements(_SCHEMA, _SEALS, *(p.SCHEMA for p in self._projections))
+        tables = (p.SCHEMA for p in self._projections if p.TABLE not in self._unread)
+        return _statements(_SCHEMA, _SEALS, *tables)
 
     def altered(self) -> str:
         """Compares with how it makes them; somebody else's tables, and their indexes, do no harm."""
         with _TRANSLATED:
-            found = self._connection.execute("select type, name, sql from sqlite_schema").fetchall()
+            found = self._connection.execute(_FOUND).fetchall()
             made = dict(map(_made, self._schema()))
-            there = {(str(kind), str(name)): _plain(str(sql)) for kind, name, sql in found if sql}
+            there = {
+                (str(kind), str(name)): _plain(str(sql))
+                for kind, name, sql, table in found
+                if sql and table not in self._unread
+            }
             for (kind, name), sql in made.items():
                 if there.get((kind, name)) != sql:
                     return f"the {kind} {name} is not as a book makes it"
@@ -250,6 +261,14 @@ class SQLiteStore(SqlStore):
 
     def _translated(self) -> "_Translated":
         return _TRANSLATED
+
+    def clear(self, table: str) -> None:
+        """Makes the table itself anew: an older version, or somebody else, may have made another."""
+        self._made_anew = True
+        scripts = (p.SCHEMA for p in self._projections if table == p.TABLE)
+        with _TRANSLATED:
+            for statement in (f"drop table if exists {table}", *_statements(*scripts)):
+                self._connection.execute(statement)
 
     def try_write(self) -> None:
         with self.transaction(), _TRANSLATED:
@@ -329,6 +348,8 @@ class _Translated:
             return
         if isinstance(error, apsw.ConstraintError):
             raise persistence.IntegrityError(str(error)) from error
+        if isinstance(error, apsw.SQLError):  # no such table or column
+            raise persistence.OperationalError(f"{error}{ANEW}") from error
         if isinstance(error, apsw.Error):
             raise persistence.OperationalError(str(error)) from error
         if isinstance(error, UnicodeDecodeError):

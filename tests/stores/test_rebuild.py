@@ -4,9 +4,11 @@ from contextlib import closing
 import pytest
 from click.testing import CliRunner
 
+from ledger.store import StoreUnfit
 from scripts.rebuild import rebuild
 from tests import controls
 from tests.provider import examples
+from tests.verify import books
 from tests.verify.books import behind_its_back
 
 
@@ -14,6 +16,12 @@ def run(*arguments, code):
     done = CliRunner().invoke(rebuild, [*map(str, arguments)], catch_exceptions=False)
     assert done.exit_code == code, done.output
     return done.stdout
+
+
+def verified(file, code):
+    done = books.run(file)
+    assert done.exit_code == code, done.output
+    return done.output
 
 
 @pytest.fixture
@@ -68,3 +76,49 @@ def test_a_check_tells_no_password(postgres):
 
     assert "postgresql://" in said
     assert "canary" not in said
+
+
+OLDER = "create table sweep (name text not null primary key, stopped_at text) strict, without rowid"
+
+
+def test_a_table_that_an_older_version_made_is_refused_unchanged_and_made_anew_by_a_rebuild(
+    tmp_path, config
+):
+    file = tmp_path / "provider.db"
+    with closing(examples.new_book(f"sqlite:///{file}", now=examples.Clock())) as book:
+        book.submit(examples.place_bet())
+    with behind_its_back(file) as connection:
+        connection.execute("drop table rounds; drop table sweep")
+        connection.execute(OLDER)
+    options = ("--config", config, "--party", "provider")
+    before = file.read_bytes()
+
+    with pytest.raises(StoreUnfit, match=r"the table sweep .* made anew by roundbook rebuild"):
+        run("--check", *options, code=2)
+    assert file.read_bytes() == before
+    assert "made anew by roundbook rebuild" in verified(file, code=1)
+
+    run(*options, code=0)
+    run("--check", *options, code=0)
+    assert "all hold" in verified(file, code=0)
+
+
+def test_a_book_from_before_there_were_seals_is_told_what_to_do_and_gone_on_with(tmp_path, store):
+    with behind_its_back(tmp_path / "book.db") as connection:
+        connection.execute("drop table seals")
+    assert "made anew by roundbook rebuild" in verified(tmp_path / "book.db", code=1)
+
+    run("--store", store, code=0)
+
+    assert "all hold" in verified(tmp_path / "book.db", code=0)
+
+
+def test_a_rebuild_makes_no_events_anew(tmp_path, store):
+    with behind_its_back(tmp_path / "book.db") as connection:
+        connection.execute(
+            "create trigger stored_events_are_never_updated before update on stored_events"
+            " begin select 1; end"
+        )
+
+    with pytest.raises(StoreUnfit, match="stored_events_are_never_updated is not as a book makes"):
+        run("--store", store, code=2)
