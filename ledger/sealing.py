@@ -17,7 +17,6 @@ from ledger.seal import Seal, Signer, is_signed, retired
 from ledger.store import SEALS, Record, Store
 from ledger.store.chain import GENESIS, Head, link
 
-PAGE = 1000
 LOOK_EVERY_S = 1.0
 
 
@@ -171,7 +170,7 @@ class Sealer:
         if last:
             tree = Tree(last.position, [bytes.fromhex(peak) for peak in last.peaks])
             previous = bytes.fromhex(last.hash)
-        for record in self._records(after=tree.size, upto=position):
+        for record in self._store.walk(after=tree.size, upto=position):
             if record.id != tree.size + 1 or record.hash != _linked(previous, record):
                 raise SealContradicted(f"the chain is broken at {tree.size + 1}")
             tree.append(record.hash)
@@ -179,14 +178,6 @@ class Sealer:
         if tree.size != position:
             raise SealContradicted(f"the book was cut at {tree.size} while it was sealed")
         return tree
-
-    def _records(self, *, after: int, upto: int) -> Iterator[Record]:
-        while after < upto:
-            page = self._store.records(after=after, limit=min(PAGE, upto - after))
-            if not page:
-                return
-            yield from page
-            after = page[-1].id
 
 
 def _linked(previous: bytes, record: Record) -> bytes:

@@ -220,10 +220,7 @@ def _rows(source: Source, after: int, last: int) -> Iterator[Row]:
     if source.store:
         found = source.store.scan(EVENTS, after=after)
         return takewhile(lambda row: row[0] <= last, found)
-    return (
-        (r.id, r.originator_id, r.originator_version, r.topic, r.state, r.hash)
-        for r in source.records(after=after, upto=last)
-    )
+    return (record.row for record in source.records(after=after, upto=last))
 
 
 # what the file holds already

@@ -114,12 +114,7 @@ class _Local:
         return self._store.head()
 
     def records(self, *, after: int, upto: int) -> Iterator[Record]:
-        while after < upto:
-            page = self._store.records(after=after, limit=min(PAGE, upto - after))
-            if not page:
-                return
-            yield from page
-            after = page[-1].id
+        return self._store.walk(after=after, upto=upto)
 
     def seals(self) -> list[Seal]:
         return seals_of(self._store)

@@ -175,8 +175,7 @@ def readable(source: Source, party: Party, *, pages: bool = False) -> Readable:
 
 
 def _records(source: Source, upto: int, after: int | None) -> Iterator[Row]:
-    for r in source.records(after=after or 0, upto=upto):
-        yield r.id, r.originator_id, r.originator_version, r.topic, r.state, r.hash
+    return (record.row for record in source.records(after=after or 0, upto=upto))
 
 
 def lines_of(source: Source) -> Lines:

@@ -26,6 +26,8 @@ from ledger.store.chain import Head
 EVENTS, SEALS = "stored_events", "seals"
 POSTGRES = ("postgresql://", "postgres://")
 PAGE = 1000
+NO_END = 2**63 - 1
+"""Behind every position and version there can be."""
 
 
 Streams = Mapping[str, Sequence[tuple[str, bytes]]]
@@ -67,6 +69,12 @@ class Record(Notification):
     """A stored event with its place in the whole store (`id`, the position) and its hash."""
 
     hash: bytes
+
+    @property
+    def row(self) -> Row:
+        """Returns it as `Store.scan` has it: position, stream, version, topic, body, hash."""
+        stream, version = self.originator_id, self.originator_version
+        return self.id, stream, version, self.topic, self.state, self.hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +213,12 @@ class Store(ApplicationRecorder):
     def records(self, *, after: int, limit: int) -> Sequence[Record]:
         """Returns up to `limit` records behind a position, in order."""
 
+    def walk(self, *, after: int = 0, upto: int = NO_END) -> Iterator[Record]:
+        """Yields the records behind a position, up to another, in order: so many are read at a time."""
+        while after < upto and (page := self.records(after=after, limit=min(PAGE, upto - after))):
+            yield from page
+            after = page[-1].id
+
     def scan(self, table: str, *, after: int | None = None) -> Iterator[Row]:
         """Yields a table's whole rows, one at a time, so that memory stays flat.
 
@@ -213,19 +227,13 @@ class Store(ApplicationRecorder):
         first, in no order.
         """
         if table == EVENTS:
-            yield from self._scan_events(after or 0)
+            yield from (record.row for record in self.walk(after=after or 0))
         elif table == SEALS:
             known = after or 0
             for number, seal in enumerate(self.seals()[known:], known + 1):
                 yield number, msgspec.json.decode(seal)["position"], seal
         else:
             yield from self.rows(table)
-
-    def _scan_events(self, after: int) -> Iterator[Row]:
-        while page := self.records(after=after, limit=PAGE):
-            for r in page:
-                yield r.id, r.originator_id, r.originator_version, r.topic, r.state, r.hash
-            after = page[-1].id
 
     @abstractmethod
     def seals(self) -> Sequence[bytes]:

@@ -16,7 +16,7 @@ from eventsourcing import persistence
 from eventsourcing.persistence import Notification, StoredEvent
 
 from ledger.projection import Changes, Key, Projection, Row
-from ledger.store import NOTHING, Appended, Asked, Record, Store, Streams, Where
+from ledger.store import NO_END, NOTHING, Appended, Asked, Record, Store, Streams, Where
 from ledger.store.chain import Head, link
 
 MOST_KEYS = 256
@@ -36,8 +36,6 @@ _NEWEST_SEAL = "select seal from seals order by number desc limit 1"
 _ADD_SEAL = (
     f"insert into seals (position, seal) select ?, ? where ({_NEWEST_SEAL}) is not distinct from ?"
 )
-
-NO_END = 2**63 - 1
 
 Connection = Any
 """A driver's own."""

@@ -429,7 +429,7 @@ def test_a_seal_covers_every_event_up_to_the_head(store):
 
 @pytest.mark.parametrize("page", [1, 2, 3, 1000])
 def test_it_reads_page_by_page(store, monkeypatch, page):
-    monkeypatch.setattr("ledger.sealing.PAGE", page)
+    monkeypatch.setattr("ledger.store.PAGE", page)
     for count in (5, 1, 4):
         grow(store, count)
         Sealer(store, SIGNER).seal()
