@@ -5,6 +5,7 @@ operator's wallet, byte for byte, every time it is sent; the credential is added
 never part of it.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -238,6 +239,30 @@ InRound = (
     | DeliveryRetried
 )
 """What may stand in a round's stream."""
+
+REQUESTED: Mapping[type[Event], Kind] = {
+    BetRequested: "bet",
+    ResultRequested: "result",
+    EndRequested: "end",
+    CancelRequested: "cancel",
+    RefundRequested: "refund",
+}
+"""What each of these asks of the wallet."""
+
+CONFIRMED: Mapping[Kind, type[Confirmed]] = {
+    "bet": BetAccepted,
+    "result": ResultConfirmed,
+    "end": EndConfirmed,
+    "cancel": CancelConfirmed,
+    "refund": RefundConfirmed,
+}
+
+SETTLED: Mapping[type[Event], Kind] = {
+    **{confirmed: kind for kind, confirmed in CONFIRMED.items()},
+    BetDeclined: "bet",
+    BetGivenUp: "bet",
+}
+"""Of which kind the delivery is that each of these closes."""
 
 TYPES: tuple[type[Event], ...] = (
     *get_args(InRound),

@@ -392,7 +392,7 @@ def confirm(
     at: str,
 ) -> list[Event]:
     """Decides what follows once the wallet has answered 0."""
-    confirmed = _CONFIRMED[kind](
+    confirmed = events.CONFIRMED[kind](
         **_named(state, at),
         reference=reference,
         amount=_amount(state, kind, reference),
@@ -424,15 +424,6 @@ def give_bet_up(state: Round, reference: str, operator: Operator, *, at: str) ->
         call=about.reversal("cancel", reference),
     )
     return [given_up, requested]
-
-
-_CONFIRMED: dict[events.Kind, type[events.Confirmed]] = {
-    "bet": events.BetAccepted,
-    "result": events.ResultConfirmed,
-    "end": events.EndConfirmed,
-    "cancel": events.CancelConfirmed,
-    "refund": events.RefundConfirmed,
-}
 
 
 def _amount(state: Round, kind: events.Kind, reference: str) -> int:

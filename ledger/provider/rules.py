@@ -198,13 +198,13 @@ class ProviderRules:
         """Opens the delivery that an event asks for, or closes the one that it settles."""
         match event:
             case events.Requested():
-                kind = _ASKED[type(event)]
+                kind = events.REQUESTED[type(event)]
                 key = (event.operator, kind, event.reference)
                 if self._deliveries.get(key) is not None:
                     raise Violation(f"asks for the {kind} {event.reference} again")
                 self._deliveries.put(key, _Delivery(stream, event.recorded_at))
             case events.Confirmed() | events.BetDeclined() | events.BetGivenUp():
-                kind = _SETTLED[type(event)]
+                kind = events.SETTLED[type(event)]
                 delivery = self._owed(stream, event, kind)
                 if not delivery.attempts:
                     raise Violation(f"settles the {kind} {event.reference}, which was never sent")
@@ -293,7 +293,7 @@ def _settles(delivery: _Delivery, event: events.SendEnded) -> _Due | None:
     answer = {**reference, "code": event.code, "detail": event.detail}
     code = event.code if event.outcome == "answered" else None
     if code == 0:
-        return _Due(_CONFIRMED[event.kind], reference, delivery.round_stream)
+        return _Due(events.CONFIRMED[event.kind].__name__, reference, delivery.round_stream)
     if event.kind == "bet" and code in DECLINED:
         asked_before = delivery.code is not None and code not in FINAL
         if delivery.doubtful or asked_before:
@@ -312,29 +312,3 @@ def _settles(delivery: _Delivery, event: events.SendEnded) -> _Due | None:
 _IN_VAIN = ("BetGivenUp", "DeliveryParked")
 
 _IN_SWEEP = (events.SweepMade, events.SweepStopped, events.SweepConfirmed)
-
-_ASKED: Mapping[type[Event], events.Kind] = {
-    events.BetRequested: "bet",
-    events.ResultRequested: "result",
-    events.EndRequested: "end",
-    events.CancelRequested: "cancel",
-    events.RefundRequested: "refund",
-}
-
-_SETTLED: Mapping[type[Event], events.Kind] = {
-    events.BetAccepted: "bet",
-    events.BetDeclined: "bet",
-    events.BetGivenUp: "bet",
-    events.ResultConfirmed: "result",
-    events.EndConfirmed: "end",
-    events.CancelConfirmed: "cancel",
-    events.RefundConfirmed: "refund",
-}
-
-_CONFIRMED: Mapping[events.Kind, str] = {
-    "bet": "BetAccepted",
-    "result": "ResultConfirmed",
-    "end": "EndConfirmed",
-    "cancel": "CancelConfirmed",
-    "refund": "RefundConfirmed",
-}

@@ -45,28 +45,13 @@ create index if not exists deliveries_undelivered on deliveries (undelivered_sin
 where undelivered_since is not null;
 """
 
-_KINDS: dict[type[Event], events.Kind] = {
-    events.BetRequested: "bet",
-    events.BetAccepted: "bet",
-    events.BetDeclined: "bet",
-    events.BetGivenUp: "bet",
-    events.ResultRequested: "result",
-    events.ResultConfirmed: "result",
-    events.EndRequested: "end",
-    events.EndConfirmed: "end",
-    events.CancelRequested: "cancel",
-    events.CancelConfirmed: "cancel",
-    events.RefundRequested: "refund",
-    events.RefundConfirmed: "refund",
-}
-
 
 def _key_of(kind: events.Kind) -> Callable[[Event], Key]:
     return lambda event: (event.operator, kind, event.reference)  # type: ignore[attr-defined]
 
 
 KEYS: Keys = {
-    **{named: _key_of(kind) for named, kind in _KINDS.items()},
+    **{named: _key_of(kind) for named, kind in {**events.REQUESTED, **events.SETTLED}.items()},
     **{
         kind: attrgetter(*KEY)
         for kind in events.TYPES
