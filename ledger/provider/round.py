@@ -14,7 +14,7 @@ from ledger.event import Event
 from ledger.money import check_sum, to_minor, to_text
 from ledger.provider import commands, events
 from ledger.provider.calls import About
-from ledger.provider.house import Operator
+from ledger.provider.house import Dialect, Operator
 from ledger.provider.status import RoundStatus, status
 from ledger.refusals import (
     Final,
@@ -246,7 +246,7 @@ def place_bet(
     opened = [] if state.version else [_opened(bet, operator, scale=scale, at=at)]
     for event in opened:
         state = evolve(state, event)
-    call = _about(state, operator, session=bet.session).money(
+    call = about(state, operator.dialect, session=bet.session).money(
         "bet", bet.reference, amount=amount, at=at, details=bet.details
     )
     requested = events.BetRequested(
@@ -290,7 +290,7 @@ def report_result(
         raise NoSuchRound("no bet of the round is accepted and open", field="roundId")
     amount = to_minor(result.amount, state.scale)
     check_sum(amount + state.won)
-    call = _about(state, operator, session=state.session).money(
+    call = about(state, operator.dialect, session=state.session).money(
         "result", result.reference, amount=amount, at=at, details=result.details
     )
     requested = events.ResultRequested(
@@ -373,7 +373,9 @@ def _refunds(
             amount=bet.amount,
             by=by,
             open_since=min(left, default=""),
-            call=_about(state, operator, session=bet.session).reversal("refund", bet.reference),
+            call=about(state, operator.dialect, session=bet.session).reversal(
+                "refund", bet.reference
+            ),
         )
         for bet in bets
     ]
@@ -417,11 +419,11 @@ def decline_bet(
 def give_bet_up(state: Round, reference: str, operator: Operator, *, at: str) -> list[Event]:
     """Decides what follows once a bet stayed without a valid answer: it is cancelled."""
     given_up = events.BetGivenUp(**_named(state, at), reference=reference)
-    about = _about(state, operator, session=state.bets[reference].session)
+    session = state.bets[reference].session
     requested = events.CancelRequested(
         **_named(state, at),
         reference=reference,
-        call=about.reversal("cancel", reference),
+        call=about(state, operator.dialect, session=session).reversal("cancel", reference),
     )
     return [given_up, requested]
 
@@ -458,7 +460,7 @@ def _towards_the_end(state: Round, operator: Operator, *, at: str) -> list[Event
     if state.unconfirmed or state.end == "requested":
         return []
     if state.end == "ended" and state.taken:
-        call = _about(state, operator, session=state.session).end()
+        call = about(state, operator.dialect, session=state.session).end()
         return [events.EndRequested(**_named(state, at), reference=state.id, call=call)]
     return [events.RoundCompleted(**_named(state, at))]
 
@@ -493,10 +495,11 @@ def _named(state: Round, at: str) -> dict[str, str]:
     return {"recorded_at": at, "operator": state.operator, "round": state.id}
 
 
-def _about(state: Round, operator: Operator, *, session: str) -> About:
+def about(state: Round, dialect: Dialect, *, session: str) -> About:
+    """Returns what every call of a round says of it."""
     return About(
         operator=state.operator,
-        dialect=operator.dialect,
+        dialect=dialect,
         provider=state.provider,
         round=state.id,
         user=state.user,

@@ -6,9 +6,8 @@ from typing import Any, get_args
 from ledger.event import Event
 from ledger.money import MOST_MINOR_UNITS, MOST_SCALE
 from ledger.provider import events
-from ledger.provider.calls import About
 from ledger.provider.house import Dialect
-from ledger.provider.round import Bet, Result, Round, Standing
+from ledger.provider.round import Bet, Result, Round, Standing, about
 from ledger.verify_rules import Violation, hold
 
 
@@ -159,32 +158,14 @@ def calls_of(state: Round, event: events.Requested) -> list[events.Call]:
 
 
 def _call(state: Round, event: events.Requested, dialect: Dialect) -> events.Call:
-    about = About(
-        operator=state.operator,
-        dialect=dialect,
-        provider=state.provider,
-        round=state.id,
-        user=state.user,
-        currency=state.currency,
-        scale=state.scale,
-        game=state.game,
-        game_name=state.game_name,
-        session=_session(state, event),
-    )
+    of, kind = about(state, dialect, session=_session(state, event)), events.REQUESTED[type(event)]
     match event:
         case events.BetRequested() | events.ResultRequested():
-            return about.money(
-                "bet" if isinstance(event, events.BetRequested) else "result",
-                event.reference,
-                amount=event.amount,
-                at=event.recorded_at,
-                details=event.details,
-            )
+            amount, at, details = event.amount, event.recorded_at, event.details
+            return of.money(kind, event.reference, amount=amount, at=at, details=details)
         case events.EndRequested():
-            return about.end()
-        case events.CancelRequested():
-            return about.reversal("cancel", event.reference)
-    return about.reversal("refund", event.reference)
+            return of.end()
+    return of.reversal(kind, event.reference)
 
 
 def _session(state: Round, event: events.Requested) -> str:
