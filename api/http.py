@@ -6,11 +6,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import structlog
-from apiflask import APIFlask
+from apiflask import APIBlueprint, APIFlask, Schema
 from apiflask.schema_adapters.marshmallow import parser
 from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -19,6 +19,7 @@ from werkzeug.routing import MapAdapter, PathConverter
 from ledger.reader import MOST_BYTES, NotJson, read
 from ledger.refusals import Refusal
 
+JSON = "application/json"
 WRITES = frozenset({"POST", "PUT"})
 """The methods that may change something."""
 
@@ -68,6 +69,19 @@ class App(APIFlask):
         )
 
 
+class Described(Protocol):
+    """What /docs say of a call; `answer` does it in its docstring."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def schema(self) -> Schema: ...
+    @property
+    def answer(self) -> Callable[..., Any]: ...
+    @property
+    def example(self) -> dict[str, Any]: ...
+
+
 class Id(PathConverter):
     """An id in a path: it may hold slashes, and begin with one; they come percent-encoded."""
 
@@ -80,12 +94,25 @@ def _load_json(incoming: Request, _: Any) -> Any:
     return incoming.get_json()
 
 
+def add_call(
+    blueprint: APIBlueprint, path: str, view: Callable[[], Response], call: Described, **more: Any
+) -> None:
+    """Adds a partner's call to the paths, and to /docs; its view reads its body itself, without wrappers."""
+    example: Any = {"description": "Answered", "content": {JSON: {"example": call.example}}}
+    summary = (call.answer.__doc__ or "").rstrip(".")
+    described = blueprint.doc(summary=summary, responses={200: example}, **more)(
+        blueprint.input(call.schema, validation=False)(view)
+    )
+    vars(view)["_spec"] = vars(described)["_spec"]
+    blueprint.add_url_rule(path, call.path, view, methods=["POST"])
+
+
 def encoded(body: Any) -> bytes:
     """Returns a value as a line of JSON, keys in the order given."""
     return _encode(body) + b"\n"
 
 
-def json_response(body: Any, status: int = 200, *, mimetype: str = "application/json") -> Response:
+def json_response(body: Any, status: int = 200, *, mimetype: str = JSON) -> Response:
     """Returns a value as JSON."""
     return Response(encoded(body), status, mimetype=mimetype)
 

@@ -13,15 +13,13 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.credentials import Gate, Partner, named
 from api.hidden import Read
-from api.http import Reply, encoded, log_defect
+from api.http import JSON, Reply, add_call, encoded, log_defect
 from api.operator import answers
 from api.operator.answers import Answer
 from api.operator.calls import Asked, Call
 from ledger.operator.book import Book
 from ledger.reader import MOST_BYTES, NotJson
 from ledger.refusals import Breakdown, CredentialWrong, Malformed, OutcomeUnknown, Refusal
-
-JSON = "application/json"
 
 
 class Path:
@@ -80,16 +78,7 @@ def wallet(dialect: str, served: Mapping[str, Path]) -> APIBlueprint:
     """Returns a dialect's paths as Flask serves them."""
     blueprint = APIBlueprint(dialect, __name__, tag=dialect)
     for text, path in served.items():
-        view = _view(path)
-        shown: Any = {"description": "Answered", "content": {JSON: {"example": path.call.example}}}
-        described = blueprint.doc(
-            summary=(path.call.answer.__doc__ or "").rstrip("."),
-            security=[{"MEMB_ID": [], "HASH": []}],
-            responses={200: shown},
-        )(blueprint.input(path.call.schema, validation=False)(view))
-        # for /docs alone: the view reads its body itself, without the wrappers
-        vars(view)["_spec"] = vars(described)["_spec"]
-        blueprint.add_url_rule(text, path.call.path, view, methods=["POST"])
+        add_call(blueprint, text, _view(path), path.call, security=[{"MEMB_ID": [], "HASH": []}])
     return blueprint
 
 
@@ -99,7 +88,6 @@ def _view(path: Path) -> Callable[..., Response]:
         g.code, g.about = reply.code, reply.about
         return Response(reply.body, reply.status, mimetype=JSON)
 
-    view.__name__ = path.call.path
     return view
 
 

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 from apiflask import APIBlueprint
 from flask import Response, g, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from api.credentials import Partner, admitted, pair
-from api.http import json_response, log_defect
+from api.http import add_call, json_response, log_defect
 from api.provider.calls import Answer, Call, Desk
 from api.provider.digest import is_signed
 from ledger.reader import NotJson
@@ -20,8 +20,6 @@ from ledger.refusals import (
     OutcomeUnknown,
     Refusal,
 )
-
-JSON = "application/json"
 
 
 class Relation(NamedTuple):
@@ -40,46 +38,34 @@ def operators(
         f"{dialect} provider", __name__, tag=f"{dialect}: calls of operators", url_prefix=prefix
     )
     for call in calls:
-        view = blueprint.input(call.schema, validation=False)(_view(call, relations, desk))
-        shown: Any = {"description": "Answered", "content": {JSON: {"example": call.example}}}
-        view = blueprint.doc(
-            summary=(call.answer.__doc__ or "").rstrip("."), responses={200: shown}
-        )(view)
-        blueprint.add_url_rule(f"/{call.path}", call.path, view, methods=["POST"])
-
-    texts = {f"{blueprint.name}.{call.path}" for call in calls if call.text_error}
-
-    def unread(denial: Refusal, status: int) -> Response:
-        return _denied(denial, text_error=request.endpoint in texts, status=status)
-
-    blueprint.register_error_handler(
-        NotJson, lambda error: unread(Malformed(str(error), field="body"), 400)
-    )
-    blueprint.register_error_handler(
-        RequestEntityTooLarge,
-        lambda _: unread(Malformed("the body is larger than 64 KiB", field="body"), 413),
-    )
-    blueprint.register_error_handler(Refusal, lambda denial: unread(denial, 200))
+        add_call(blueprint, f"/{call.path}", _view(call, relations, desk), call)
     return blueprint
 
 
-def _view(path: Call, relations: Sequence[Relation], desk: Desk) -> Callable[..., Response]:
-    def view(json_data: dict[str, Any]) -> Response:
-        call = path.told_by(json_data)
+def _view(path: Call, relations: Sequence[Relation], desk: Desk) -> Callable[[], Response]:
+    def view() -> Response:
+        call = path
         try:
-            operator = _caller(call, json_data, relations)
-            fields, _ = call.schema.take(json_data)
+            body = request.get_json()
+            call = path.told_by(body)
+            operator = _caller(call, body, relations)
+            fields, _ = call.schema.take(body)
             _note(call, operator, fields)
             return json_response(call.answer(desk, operator, fields))
+        except NotJson as error:
+            return _denied(call, Malformed(str(error), field="body"), 400)
+        except RequestEntityTooLarge:
+            return _denied(call, Malformed("the body is larger than 64 KiB", field="body"), 413)
+        except HTTPException:
+            raise
         except CredentialWrong as wrong:
-            return _denied(wrong, text_error=call.text_error, status=401)
+            return _denied(call, wrong, 401)
         except (Refusal, Breakdown) as denial:
-            return _denied(denial, text_error=call.text_error)
+            return _denied(call, denial)
         except Exception as defect:  # noqa: BLE001  (an operator is owed an answer, whatever we did)
             log_defect(defect)
-            return _denied(OutcomeUnknown("ask again"), text_error=call.text_error)
+            return _denied(call, OutcomeUnknown("ask again"))
 
-    view.__name__ = path.path
     return view
 
 
@@ -110,10 +96,8 @@ def _note(call: Call, operator: str, fields: dict[str, Any]) -> None:
     }
 
 
-def _denied(
-    denial: Refusal | Breakdown, *, text_error: bool = False, status: int = 200
-) -> Response:
+def _denied(call: Call, denial: Refusal | Breakdown, status: int = 200) -> Response:
     g.code = denial.code
-    code = str(denial.code) if text_error else denial.code
+    code = str(denial.code) if call.text_error else denial.code
     answer: Answer = {"error": code, "description": str(denial)}
     return json_response(answer, status)
