@@ -1,5 +1,6 @@
 """What game servers call, and who runs the provider: bets, outcomes, rounds, deliveries, events."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,14 @@ from api.http import json_response
 from api.provider import schemas
 from api.provider.calls import Desk
 from ledger.money import to_text
-from ledger.provider.commands import CancelRound, EndRound, PlaceBet, ReportResult, RetryDelivery
+from ledger.provider.commands import (
+    CancelRound,
+    EndRound,
+    PlaceBet,
+    ReportResult,
+    RetryDelivery,
+    RoundCommand,
+)
 from ledger.provider.delivery import Delivery
 from ledger.provider.round import Bet, Result, Round
 from ledger.refusals import FieldMissing
@@ -40,12 +48,17 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
     may_act = blueprint.auth_required(auth, roles=["admin"])
     path = "/rounds/<id:round_id>"
 
+    def settled(command: RoundCommand, holds: Callable[[Round], bool]) -> Round:
+        """Returns the round once what a game asks for holds of it, or as it is when the time is over."""
+        desk.book.submit(command)
+        return desk.settled(command.operator, command.round, holds, timeout_s=ANSWERED_WITHIN_S)
+
     @blueprint.post(f"{path}/bets")
     @may_play
     @blueprint.input(schemas.Bet)
     @blueprint.doc(summary="Place a bet at the operator's wallet", responses=[202])
     def bet(round_id: str, json_data: dict[str, Any]) -> Response:
-        fields = json_data
+        fields, reference = json_data, json_data["reference"]
         command = PlaceBet(
             operator=fields["operator"],
             round=round_id,
@@ -54,18 +67,11 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
             session=fields["sessionId"],
             game=fields["gameId"],
             game_name=fields["gameName"],
-            reference=fields["reference"],
+            reference=reference,
             amount=fields["amount"],
             details=fields.get("roundDetails"),
         )
-        reference = command.reference
-        desk.book.submit(command)
-        found = desk.settled(
-            command.operator,
-            round_id,
-            lambda state: state.bets[reference].standing != "requested",
-            timeout_s=ANSWERED_WITHIN_S,
-        )
+        found = settled(command, lambda state: state.bets[reference].standing != "requested")
         placed = found.bets[reference]
         unanswered = placed.standing == "requested"
         return json_response({**_head(found), **_bet(found, placed)}, 202 if unanswered else 200)
@@ -75,8 +81,7 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
     @blueprint.input(schemas.Outcome)
     @blueprint.doc(summary="Pay what a round won", responses=[202])
     def result(round_id: str, json_data: dict[str, Any]) -> Response:
-        fields = json_data
-        reference = fields["reference"]
+        fields, reference = json_data, json_data["reference"]
         command = ReportResult(
             operator=fields["operator"],
             round=round_id,
@@ -85,13 +90,7 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
             user=fields.get("userId"),
             details=fields.get("roundDetails"),
         )
-        desk.book.submit(command)
-        found = desk.settled(
-            command.operator,
-            round_id,
-            lambda state: state.results[reference].confirmed,
-            timeout_s=ANSWERED_WITHIN_S,
-        )
+        found = settled(command, lambda state: state.results[reference].confirmed)
         paid = found.results[reference]
         status = 200 if paid.confirmed else 202
         return json_response({**_head(found), **_result(found, paid)}, status)
@@ -101,33 +100,20 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
     @blueprint.input(schemas.End)
     @blueprint.doc(summary="End a round", responses=[202])
     def end(round_id: str, json_data: dict[str, Any]) -> Response:
-        command = EndRound(
-            operator=json_data["operator"], round=round_id, user=json_data.get("userId")
-        )
-        desk.book.submit(command)
-        return _over(round_id, command.operator, "Completed")
+        operator, user = json_data["operator"], json_data.get("userId")
+        return over(EndRound(operator=operator, round=round_id, user=user), "Completed")
 
     @blueprint.post(f"{path}/cancel")
     @may_play
     @blueprint.input(schemas.End)
     @blueprint.doc(summary="Cancel a round: every open bet goes back", responses=[202])
     def cancel(round_id: str, json_data: dict[str, Any]) -> Response:
-        command = CancelRound(
-            operator=json_data["operator"],
-            round=round_id,
-            user=json_data.get("userId"),
-            by="game",
-        )
-        desk.book.submit(command)
-        return _over(round_id, command.operator, "Cancelled")
+        operator, user = json_data["operator"], json_data.get("userId")
+        command = CancelRound(operator=operator, round=round_id, user=user, by="game")
+        return over(command, "Cancelled")
 
-    def _over(round_id: str, operator: str, status: str) -> Response:
-        found = desk.settled(
-            operator,
-            round_id,
-            lambda state: state.status == status,
-            timeout_s=ANSWERED_WITHIN_S,
-        )
+    def over(command: RoundCommand, status: str) -> Response:
+        found = settled(command, lambda state: state.status == status)
         return json_response(_head(found), 200 if found.status == status else 202)
 
     @blueprint.get(path)
