@@ -33,6 +33,11 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
     signature: str
     next_key: str = ""
 
+    @property
+    def handover(self) -> str:
+        """What a seal that names a `next_key` says of its own."""
+        return f"handed over to {self.next_key} at position {self.position}"
+
 
 class KeyWrong(Exception):
     """A key file cannot be used; the text says why, never what is in it."""

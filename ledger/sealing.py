@@ -156,10 +156,7 @@ class Sealer:
             return
         self._handover = known or retired(seals_of(self._store)).get(key)
         if self._handover:
-            raise SealContradicted(
-                f"the key {key} handed over to {self._handover.next_key}"
-                f" at position {self._handover.position}"
-            )
+            raise SealContradicted(f"the key {key} {self._handover.handover}")
 
     def _grown(self, last: Seal | None, position: int) -> Tree:
         """Returns the tree over all events up to a position, going on from the last seal.

@@ -95,13 +95,8 @@ class Seals:
 
 
 def _too_late(seal: Seal, retired: Mapping[str, Seal]) -> str:
-    handover = retired.get(seal.key)
-    if handover is None:
-        return ""
-    return (
-        f"is by the key {seal.key}, which had handed over to {handover.next_key}"
-        f" at position {handover.position}"
-    )
+    by = retired.get(seal.key)
+    return f"is by the key {seal.key}, which had {by.handover}" if by else ""
 
 
 def _handover(raw: bytes) -> Seal | None:

@@ -310,8 +310,7 @@ def _check_seal(
     if handover:
         raise Contradiction(
             seal.position,
-            f"the seal of {seal.sealed_at} is by a key that had handed over to {handover.next_key}"
-            f" at position {handover.position}",
+            f"the seal of {seal.sealed_at} is by a key that had {handover.handover}",
         )
     if seal.position < 1 or file.hash_at(seal.position) != seal.hash:
         raise Contradiction(

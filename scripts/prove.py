@@ -368,15 +368,10 @@ def _check_seal(proof: Proof, key: str) -> None:
         raise Unproved(
             f"the seal is by another key, {proof.seal.key}, and {key} did not hand over to it"
         )
-    before = takewhile(
-        lambda each: each != proof.seal, proof.handovers
-    )  # it may be the last of them
-    handover = retired(before).get(proof.seal.key)
-    if handover:
-        raise Unproved(
-            f"the seal is by the key {proof.seal.key}, which had handed over to {handover.next_key}"
-            f" at position {handover.position}"
-        )
+    # it may be the last of them
+    before = takewhile(lambda each: each != proof.seal, proof.handovers)
+    if gone := retired(before).get(proof.seal.key):
+        raise Unproved(f"the seal is by the key {proof.seal.key}, which had {gone.handover}")
 
 
 def _checked(event: Proven, proof: Proof) -> str:
