@@ -325,8 +325,7 @@ class Book:
             return Outcome()
         stream = name("round", found.operator, found.round)
         if found.exhausted(operator.most_sends(found.kind)):  # its last sender died
-            self._exhaust(batch, found, stream)
-            return Outcome(round=batch.state(stream), recorded=True)
+            return _recorded(batch, stream, self._exhausted(batch, found, stream))
         attempt = found.attempts + 1
         started = events.SendStarted(
             recorded_at=batch.at,
@@ -350,45 +349,34 @@ class Book:
         if verdict == "old":
             return Outcome(round=batch.state(stream))
         batch.record(_stream_of(found), _ended(found, end, verdict, at=batch.at))
+        state = batch.state(stream)
+        answer: dict[str, Any] = {"code": end.code or 0, "detail": end.detail}
+        made: Sequence[Event] = ()
         match verdict:
             case "confirmed":
                 made = round.confirm(
-                    batch.state(stream),
+                    state,
                     found.kind,
                     found.reference,
                     operator,
                     transaction_id=end.transaction_id,
                     at=batch.at,
                 )
-                return _recorded(batch, stream, made)
             case "declined":
-                made = round.decline_bet(
-                    batch.state(stream),
-                    found.reference,
-                    operator,
-                    code=end.code or 0,
-                    detail=end.detail,
-                    at=batch.at,
-                )
-                return _recorded(batch, stream, made)
+                made = round.decline_bet(state, found.reference, operator, **answer, at=batch.at)
             case "refused":
-                refused = events.DeliveryRefused(
-                    **_named(found, batch.at), code=end.code or 0, detail=end.detail
-                )
-                return _recorded(batch, stream, [refused])
+                made = [events.DeliveryRefused(**_named(found, batch.at), **answer)]
             case "exhausted":
-                self._exhaust(batch, found, stream)
+                made = self._exhausted(batch, found, stream)
+        _recorded(batch, stream, made)
         return Outcome(round=batch.state(stream), recorded=True)
 
-    def _exhaust(self, batch: Batch[Round], found: Delivery, stream: str) -> None:
+    def _exhausted(self, batch: Batch[Round], found: Delivery, stream: str) -> list[Event]:
         """A bet is given up and cancelled; anything else is parked, and tried for ever."""
-        if found.kind == "bet":
-            operator = self.house.operator(found.operator)
-            state = batch.state(stream)
-            made = round.give_bet_up(state, found.reference, operator, at=batch.at)
-        else:
-            made = [events.DeliveryParked(**_named(found, batch.at))]
-        _recorded(batch, stream, made)
+        if found.kind != "bet":
+            return [events.DeliveryParked(**_named(found, batch.at))]
+        operator = self.house.operator(found.operator)
+        return round.give_bet_up(batch.state(stream), found.reference, operator, at=batch.at)
 
     def _retry_delivery(self, batch: Batch[Round], retry: commands.RetryDelivery) -> Outcome:
         found = _delivery(batch, retry)
