@@ -4,14 +4,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import apsw
+import pytest
+
 from ledger.money import to_text
 from ledger.operator.book import MAPPER, Book
 from ledger.operator.commands import Command
+from ledger.operator.house import House
 from ledger.refusals import Refusal
-from projections import IN_TRANSACTION
 from tests import controls
 
 EVERYTHING = 10**9
+
+about_another = pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ({"user": controls.OTHER_PLAYER}, 16),
+        ({"currency": controls.OTHER_CURRENCY}, 52),
+        ({"game": controls.OTHER_GAME}, 57),
+    ],
+    ids=["player", "currency", "game"],
+)
+"""Whose a call may be instead, and what it is refused with."""
+
+while_bets_are_not_taken = pytest.mark.parametrize(
+    "house",
+    [
+        House(games_off={controls.PROVIDER: frozenset({controls.GAME})}),
+        House(bets_stopped=frozenset({controls.PROVIDER})),
+    ],
+    ids=["game off", "bets stopped"],
+)
 
 
 def code(book: Book, command: Command) -> int:
@@ -38,7 +61,7 @@ def history(book: Book, *, after: int = 0) -> list[Any]:
     return [MAPPER.decode(record.topic, record.state) for record in records]
 
 
-def topics(book: Book, *, after: int = 0) -> list[str]:
+def topics(book: Any, *, after: int = 0) -> list[str]:
     return [record.topic for record in book.store.records(after=after, limit=EVERYTHING)]
 
 
@@ -52,12 +75,12 @@ def status(
     return replayed.status if replayed else None
 
 
-def tables(book: Book) -> dict[str, list[tuple[Any, ...]]]:
-    return {p.TABLE: list(book.store.rows(p.TABLE)) for p in IN_TRANSACTION}
+def tables(book: Any) -> dict[str, list[tuple[Any, ...]]]:
+    return {p.TABLE: list(book.store.rows(p.TABLE)) for p in book.store.projections}
 
 
 @contextmanager
-def nothing_recorded(book: Book) -> Iterator[None]:
+def nothing_recorded(book: Any) -> Iterator[None]:
     before = book.store.head(), tables(book)
     yield
     assert (book.store.head(), tables(book)) == before
@@ -68,3 +91,16 @@ def no_money_moved(book: Book) -> Iterator[None]:
     before = book.store.rows("wallets")
     yield
     assert book.store.rows("wallets") == before
+
+
+def connections_made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Returns a list that every connection to SQLite comes into from here on."""
+    connections: list[Any] = []
+    connect = apsw.Connection
+
+    def recorded(*args: Any, **options: Any) -> Any:
+        connections.append(connect(*args, **options))
+        return connections[-1]
+
+    monkeypatch.setattr(apsw, "Connection", recorded)
+    return connections

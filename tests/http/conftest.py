@@ -1,6 +1,6 @@
 import pytest
 
-from tests.http import wire
+from tests.http import provider, wire
 
 
 @pytest.fixture
@@ -33,3 +33,14 @@ def standing():
         assert found.call(call.path, call.body).code == 0
     yield found
     found.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    both = provider.Both(tmp_path_factory.mktemp("both"))
+    try:
+        both.start()
+        both.fund(wire.PLAYER, amount=wire.OPENING_CASH)
+        yield both
+    finally:
+        both.kill()

@@ -46,17 +46,6 @@ def standing(tmp_path_factory):
         yield found
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    both = provider.Both(tmp_path_factory.mktemp("both"))
-    try:
-        both.start()
-        both.fund(wire.PLAYER, amount=wire.OPENING_CASH)
-        yield both
-    finally:
-        both.kill()
-
-
 # a bet
 
 

@@ -76,17 +76,6 @@ def standing(tmp_path_factory):
         yield found
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    both = provider.Both(tmp_path_factory.mktemp("both"))
-    try:
-        both.start()
-        both.fund(wire.PLAYER, amount=wire.OPENING_CASH)
-        yield both
-    finally:
-        both.kill()
-
-
 def succeeded(answer):
     assert (answer.status, answer.json) == (200, SUCCESS)
     assert answer.headers["Content-Type"] == "application/json"

@@ -3,8 +3,7 @@
 Players, rounds, references and amounts are those of `tests.controls`.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -276,10 +275,6 @@ def history(book: Book, *, after: int = 0) -> list[Any]:
     return [MAPPER.decode(record.topic, record.state) for record in records]
 
 
-def topics(book: Book, *, after: int = 0) -> list[str]:
-    return [record.topic for record in book.store.records(after=after, limit=EVERYTHING)]
-
-
 def position(book: Book) -> int:
     return book.store.head().position
 
@@ -330,14 +325,3 @@ def counted(state: Round) -> RoundRow:
         cancelling=bool(state.cancelling),
         cancelled=state.cancelled,
     )
-
-
-def tables(book: Book) -> dict[str, list[tuple[Any, ...]]]:
-    return {p.TABLE: list(book.store.rows(p.TABLE)) for p in IN_TRANSACTION}
-
-
-@contextmanager
-def nothing_recorded(book: Book) -> Iterator[None]:
-    before = book.store.head(), tables(book)
-    yield
-    assert (book.store.head(), tables(book)) == before

@@ -29,12 +29,11 @@ from tests.provider.examples import (
     due,
     end_send,
     history,
-    nothing_recorded,
     position,
     start_send,
     status,
-    topics,
 )
+from tests.questions import nothing_recorded, tables, topics
 
 BET, RESULT, ROUND = controls.REFERENCE, controls.RESULT_REFERENCE, controls.ROUND
 CODES = (7, 17, 52, 53, 54, 55, 56, 57, 58, 59, 62, 64, 100, 401, 998)
@@ -972,5 +971,5 @@ def test_no_event_and_no_table_holds_a_secret_looking_thing(
     reference = OWED[kind](book, operator=operator)
     answer(book, operator, kind, reference, said)
     bodies = [record.state.decode() for record in book.store.records(after=0, limit=1000)]
-    for text in (*bodies, repr(examples.tables(book))):
+    for text in (*bodies, repr(tables(book))):
         assert not SECRET.search(text)

@@ -31,10 +31,9 @@ from tests.provider.examples import (
     answer,
     ask,
     history,
-    nothing_recorded,
     status,
-    topics,
 )
+from tests.questions import nothing_recorded, topics
 
 FIRST, SECOND, THIRD = controls.REFERENCE, controls.SECOND_REFERENCE, controls.THIRD_REFERENCE
 FOURTH = "585c1306f89c56f5ecfc2f60"

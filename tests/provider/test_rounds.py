@@ -29,11 +29,10 @@ from tests.provider.examples import (
     ask,
     code,
     history,
-    nothing_recorded,
     position,
     status,
-    topics,
 )
+from tests.questions import nothing_recorded, topics
 
 FIRST, SECOND, THIRD = controls.REFERENCE, controls.SECOND_REFERENCE, controls.THIRD_REFERENCE
 RESULT, OTHER_RESULT = controls.RESULT_REFERENCE, "585c1306f89c56f5ecfc3001"

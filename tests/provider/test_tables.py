@@ -21,6 +21,7 @@ from projections.provider.rounds import RoundRow
 from tests import auditor, controls
 from tests.provider import examples
 from tests.provider.examples import EVERYTHING, KY, LEASE_S, LM, end_send, start_send
+from tests.questions import tables
 
 HOUSE = House(
     operators={
@@ -249,9 +250,9 @@ class Histories(RuleBasedStateMachine):
                 self.book.close()
                 self.book = Book(self.store, HOUSE, now=self.clock)
             case "rebuild":
-                before = examples.tables(self.book)
+                before = tables(self.book)
                 rebuild(self.store, MAPPER)
-                assert examples.tables(self.book) == before
+                assert tables(self.book) == before
             case "stop":
                 self.ask(commands.StopSweep(reason="a test"))
             case "confirm":
@@ -430,7 +431,7 @@ def test_both_stores_decide_and_keep_the_same(
     for step in story:
         assert code_of(memory, step) == code_of(file, step)
     assert memory.store.head() == file.store.head()
-    assert examples.tables(memory) == examples.tables(file)
+    assert tables(memory) == tables(file)
     assert differences(file.store, MAPPER) == []
     memory.close()
     file.close()

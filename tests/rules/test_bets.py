@@ -20,7 +20,16 @@ from ledger.refusals import (
     WrongCurrency,
 )
 from tests import controls
-from tests.questions import cash, code, history, no_money_moved, nothing_recorded, status, topics
+from tests.questions import (
+    about_another,
+    cash,
+    code,
+    history,
+    no_money_moved,
+    nothing_recorded,
+    status,
+    topics,
+)
 
 OpenBook = Callable[..., Book]
 
@@ -292,15 +301,7 @@ def test_a_late_bet_in_an_ended_or_cancelled_round_is_999(book: Book, over: Any)
         assert code(book, controls.place_bet(reference=controls.SECOND_REFERENCE)) == 999
 
 
-@pytest.mark.parametrize(
-    ("other", "expected"),
-    [
-        ({"user": controls.OTHER_PLAYER}, 16),
-        ({"currency": controls.OTHER_CURRENCY}, 52),
-        ({"game": controls.OTHER_GAME}, 57),
-    ],
-    ids=["player", "currency", "game"],
-)
+@about_another
 def test_a_new_bet_must_belong_to_its_round(
     book: Book, other: dict[str, str], expected: int
 ) -> None:

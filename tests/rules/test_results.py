@@ -9,7 +9,15 @@ from ledger.operator import events
 from ledger.operator.book import Book
 from ledger.operator.house import House
 from tests import controls
-from tests.questions import cash, code, history, nothing_recorded, status, topics
+from tests.questions import (
+    cash,
+    code,
+    history,
+    nothing_recorded,
+    status,
+    topics,
+    while_bets_are_not_taken,
+)
 
 OpenBook = Callable[..., Book]
 
@@ -215,14 +223,7 @@ def test_a_result_is_taken_when_the_player_is_frozen_and_the_session_over(book: 
     assert cash(book) == controls.CASH_AFTER_WIN
 
 
-@pytest.mark.parametrize(
-    "house",
-    [
-        House(games_off={controls.PROVIDER: frozenset({controls.GAME})}),
-        House(bets_stopped=frozenset({controls.PROVIDER})),
-    ],
-    ids=["game off", "bets stopped"],
-)
+@while_bets_are_not_taken
 def test_a_result_is_taken_when_new_bets_are_not(book: Book, house: House) -> None:
     book.submit(controls.place_bet())
     book.house = house

@@ -12,6 +12,7 @@ from ledger.operator.book import Book
 from ledger.operator.house import House
 from tests import controls
 from tests.questions import (
+    about_another,
     cash,
     code,
     history,
@@ -20,6 +21,7 @@ from tests.questions import (
     status,
     topics,
     transaction_id,
+    while_bets_are_not_taken,
 )
 
 OpenBook = Callable[..., Book]
@@ -182,15 +184,7 @@ def test_a_reversal_after_the_late_bet_still_answers_the_tombstones_id(
         assert transaction_id(book, call) == first
 
 
-@pytest.mark.parametrize(
-    ("other", "expected"),
-    [
-        ({"user": controls.OTHER_PLAYER}, 16),
-        ({"currency": controls.OTHER_CURRENCY}, 52),
-        ({"game": controls.OTHER_GAME}, 57),
-    ],
-    ids=["player", "currency", "game"],
-)
+@about_another
 @pytest.mark.parametrize("round_id", [None, controls.ROUND])
 def test_a_tombstone_belongs_to_one_player_currency_and_game(
     book: Book, round_id: str | None, other: dict[str, str], expected: int
@@ -206,15 +200,7 @@ def test_a_tombstone_in_one_round_is_not_one_in_another(book: Book) -> None:
         assert code(book, controls.cancel(round_id=controls.OTHER_ROUND)) == 16
 
 
-@pytest.mark.parametrize(
-    ("other", "expected"),
-    [
-        ({"user": controls.OTHER_PLAYER}, 16),
-        ({"currency": controls.OTHER_CURRENCY}, 52),
-        ({"game": controls.OTHER_GAME}, 57),
-    ],
-    ids=["player", "currency", "game"],
-)
+@about_another
 def test_an_unknown_reference_in_a_known_round_must_belong_to_it(
     book: Book, other: dict[str, str], expected: int
 ) -> None:
@@ -397,14 +383,7 @@ def test_a_reversal_is_taken_when_the_player_plays_in_a_new_session(book: Book, 
 
 
 @by_every_call
-@pytest.mark.parametrize(
-    "house",
-    [
-        House(games_off={controls.PROVIDER: frozenset({controls.GAME})}),
-        House(bets_stopped=frozenset({controls.PROVIDER})),
-    ],
-    ids=["game off", "bets stopped"],
-)
+@while_bets_are_not_taken
 def test_a_reversal_is_taken_when_new_bets_are_not(book: Book, call: Any, house: House) -> None:
     book.submit(controls.place_bet())
     book.house = house

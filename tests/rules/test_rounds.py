@@ -8,6 +8,7 @@ from ledger.operator import events
 from ledger.operator.book import Book
 from tests import controls
 from tests.questions import (
+    about_another,
     cash,
     code,
     history,
@@ -211,15 +212,7 @@ def test_a_reversal_of_an_unknown_reference_sent_again_moves_nothing(
         assert transaction_id(book, call) == first
 
 
-@pytest.mark.parametrize(
-    ("other", "expected"),
-    [
-        ({"user": controls.OTHER_PLAYER}, 16),
-        ({"currency": controls.OTHER_CURRENCY}, 52),
-        ({"game": controls.OTHER_GAME}, 57),
-    ],
-    ids=["player", "currency", "game"],
-)
+@about_another
 def test_a_later_refund_of_an_unknown_reference_must_belong_to_the_round(
     three_bets: Book, other: dict[str, str], expected: int
 ) -> None:
@@ -274,15 +267,7 @@ def test_the_end_of_an_unknown_round_is_17(book: Book) -> None:
         assert code(book, controls.end_round()) == 17
 
 
-@pytest.mark.parametrize(
-    ("other", "expected"),
-    [
-        ({"user": controls.OTHER_PLAYER}, 16),
-        ({"currency": controls.OTHER_CURRENCY}, 52),
-        ({"game": controls.OTHER_GAME}, 57),
-    ],
-    ids=["player", "currency", "game"],
-)
+@about_another
 def test_the_end_must_belong_to_its_round(book: Book, other: dict[str, str], expected: int) -> None:
     book.submit(controls.place_bet())
     with nothing_recorded(book):

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 from msgspec.structs import replace
@@ -25,7 +24,15 @@ from ledger.store.sqlite import SQLiteStore
 from ledger.writer import CALM_AFTER, MOST_IN_A_BATCH, Writer, _Call, _let_go, thread_latch
 from projections import IN_TRANSACTION
 from tests import auditor, controls
-from tests.questions import EVERYTHING, cash, code, nothing_recorded, tables, topics
+from tests.questions import (
+    EVERYTHING,
+    cash,
+    code,
+    connections_made,
+    nothing_recorded,
+    tables,
+    topics,
+)
 
 SOON_S = 0.5
 ROOT = Path(__file__).parents[2]
@@ -657,14 +664,7 @@ def test_a_storage_error_is_not_tried_again(race: Race) -> None:
 def test_a_full_disk_is_an_outcome_unknown_and_what_was_there_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connections: list[Any] = []
-    connect = apsw.Connection
-
-    def recorded(*args: Any, **options: Any) -> Any:
-        connections.append(connect(*args, **options))
-        return connections[-1]
-
-    monkeypatch.setattr(apsw, "Connection", recorded)
+    connections = connections_made(monkeypatch)
     book = controls.new_book(f"sqlite:///{tmp_path}/book.db")
     controls.fund(book)
     writing = connections[0]

@@ -21,7 +21,7 @@ from projections import IN_TRANSACTION
 from tests import auditor, controls
 from tests.postgres import Cluster
 from tests.provider import examples
-from tests.questions import EVERYTHING
+from tests.questions import EVERYTHING, connections_made
 from tests.stores.library import persistence
 
 USD = ("123456", "USD")
@@ -436,14 +436,7 @@ def test_no_statement_changes_deletes_or_replaces_an_event(
 def test_every_connection_writes_ahead_and_flushes_at_every_commit(
     opened: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connections: list[Any] = []
-    connect = apsw.Connection
-
-    def recorded(*args: Any, **options: Any) -> Any:
-        connections.append(connect(*args, **options))
-        return connections[-1]
-
-    monkeypatch.setattr(apsw, "Connection", recorded)
+    connections = connections_made(monkeypatch)
     store = opened()
     store.insert_events(events("a", [1]))
     together = threading.Barrier(4)
@@ -465,14 +458,7 @@ def test_a_reading_connection_cannot_write(
     opened: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = opened()
-    connections: list[Any] = []
-    connect = apsw.Connection
-
-    def recorded(*args: Any, **options: Any) -> Any:
-        connections.append(connect(*args, **options))
-        return connections[-1]
-
-    monkeypatch.setattr(apsw, "Connection", recorded)
+    connections = connections_made(monkeypatch)
     store.stream("a")
     (reader,) = connections
     with pytest.raises(apsw.ReadOnlyError, match="readonly"):
