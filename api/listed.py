@@ -55,7 +55,7 @@ KINDS = {
     "SessionExpired": Kind(schemas.SessionExpired(), calls.expire_session),
 }
 
-Line = tuple[int, commands.Command | Refusal]
+_Line = tuple[int, commands.Command | Refusal]
 """Its number, from 1, and what it asks for, or why it cannot be read."""
 
 
@@ -86,7 +86,7 @@ def listed(
         return Response(said, mimetype="application/jsonl")
 
 
-def _told(book: Book, asked: list[Line]) -> list[tuple[int, Outcome | Exception]]:
+def _told(book: Book, asked: list[_Line]) -> list[tuple[int, Outcome | Exception]]:
     told = iter(book.submit_many([each for _, each in asked if not isinstance(each, Refusal)]))
     return [(number, each if isinstance(each, Refusal) else next(told)) for number, each in asked]
 

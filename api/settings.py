@@ -25,7 +25,7 @@ from ledger.money import MOST_SCALE
 from ledger.operator.house import House
 from ledger.provider.house import PROVIDER_ID, Dialect
 from ledger.provider.house import House as ProviderHouse
-from ledger.provider.house import Operator as Terms
+from ledger.provider.house import Operator as OperatorTerms
 from ledger.provider.wire import Remote
 from ledger.store import NO_URL, POSTGRES, parts_of
 
@@ -158,9 +158,9 @@ class Operator(_Block, frozen=True, kw_only=True):
         """The tokens that are valid now."""
         return [self.token] if isinstance(self.token, str) else self.token
 
-    def terms(self) -> Terms:
+    def terms(self) -> OperatorTerms:
         """Returns what of it the rules depend on."""
-        return Terms(
+        return OperatorTerms(
             id=self.secure_login,
             dialect=self.dialect,
             provider=self.provider_id or PROVIDER_ID[self.dialect],

@@ -62,7 +62,7 @@ class Reconciled(msgspec.Struct, frozen=True, kw_only=True):
     left_out: list[str] = []
 
 
-class Terms(NamedTuple):
+class Subject(NamedTuple):
     """Whose money it is about; one value serves a whole round."""
 
     provider: str
@@ -74,7 +74,7 @@ class Terms(NamedTuple):
 class Entry(NamedTuple):
     """A reference in one book: `amount` in minor units; `recent` where it began after the cut."""
 
-    terms: Terms
+    subject: Subject
     amount: int
     scale: int
     state: str
@@ -109,7 +109,7 @@ class ProviderRound(NamedTuple):
     confirmed, `owing` what it has not confirmed of the outcome.
     """
 
-    terms: Terms
+    subject: Subject
     scale: int
     recent: bool
     stage: int = 0
@@ -135,7 +135,7 @@ class OperatorBook(msgspec.Struct):
     entries: dict[Key, Entry] = {}
     again: list[tuple[Key, Entry]] = []
     rounds: dict[tuple[str, str], OperatorRound] = {}
-    terms: dict[Terms, Terms] = {}
+    subject: dict[Subject, Subject] = {}
     left_out: set[str] = set()
 
 
@@ -162,7 +162,7 @@ def reconcile(
     Raises OperatorUnknown. Source: bets, results, reversals and rounds of both books.
     """
     theirs = _read_provider(provider, operators, since)
-    providers = {_folded(round_.terms.provider) for b in theirs for round_ in b.rounds.values()}
+    providers = {_folded(round_.subject.provider) for b in theirs for round_ in b.rounds.values()}
     ours = _read_operator(operator, providers, since)
     compared: Counter[str] = Counter(bets=0, results=0, rounds=0)
     found = [*_references(ours, theirs, compared), *_rounds(ours, theirs, compared)]
@@ -214,9 +214,9 @@ def _operator_entry(book: OperatorBook, provider: str, event: Any, *, recent: bo
         return
     key = (provider, getattr(event, "kind", "bet"), event.reference)
     known = book.entries.get(key)
-    terms = Terms(event.provider, event.round or "", event.user, event.currency)
+    subject = Subject(event.provider, event.round or "", event.user, event.currency)
     entry = Entry(
-        terms=book.terms.setdefault(terms, terms),
+        subject=book.subject.setdefault(subject, subject),
         amount=getattr(event, "amount", 0),
         scale=getattr(event, "scale", 0),
         state=state,
@@ -306,8 +306,8 @@ def _read_provider(
 
 def _provider_round(book: ProviderBook, event: provider_events.RoundEvent, *, recent: bool) -> None:
     if isinstance(event, provider_events.RoundOpened):
-        terms = Terms(event.provider, event.round, event.user, event.currency)
-        book.rounds[event.round] = ProviderRound(terms, event.scale, recent)
+        subject = Subject(event.provider, event.round, event.user, event.currency)
+        book.rounds[event.round] = ProviderRound(subject, event.scale, recent)
         return
     known = book.rounds[event.round]
     open_, reversing, owing = _COUNTED.get(type(event), (0, 0, 0))
@@ -323,10 +323,10 @@ def _provider_entry(book: ProviderBook, event: Any, *, recent: bool) -> None:
     if type(event) not in _PROVIDER_STATES:
         return
     kind, state = _PROVIDER_STATES[type(event)]
-    terms, scale, *_ = book.rounds[event.round]
-    key = (_folded(terms.provider), kind, event.reference)
+    subject, scale, *_ = book.rounds[event.round]
+    key = (_folded(subject.provider), kind, event.reference)
     if isinstance(event, provider_events.BetRequested | provider_events.ResultRequested):
-        entry = Entry(terms, event.amount, scale, state, recent)
+        entry = Entry(subject, event.amount, scale, state, recent)
         if key in book.entries:
             book.again.append((key, entry._replace(state=_SETTLED[kind])))
         else:
@@ -408,11 +408,11 @@ def _facts(ours: Entry, theirs: Entry) -> Iterator[Word]:
     # as values: the parties may count a currency's minor units differently
     if ours.amount * 10**theirs.scale != theirs.amount * 10**ours.scale:
         yield "amount"
-    if ours.terms.currency != theirs.terms.currency:
+    if ours.subject.currency != theirs.subject.currency:
         yield "currency"
-    if ours.terms.round != theirs.terms.round:
+    if ours.subject.round != theirs.subject.round:
         yield "round"
-    if ours.terms.user != theirs.terms.user:
+    if ours.subject.user != theirs.subject.user:
         yield "player"
 
 
@@ -424,8 +424,8 @@ def _difference(
     return Difference(
         difference=word,
         kind=key[1],
-        provider=known.terms.provider,
-        round=known.terms.round,
+        provider=known.subject.provider,
+        round=known.subject.round,
         reference=key[2],
         at_operator=_said(word, at_operator),
         at_provider=_said(word, at_provider),
@@ -436,12 +436,12 @@ def _said(word: Word, entry: Entry | None) -> str:
     if entry is None:
         return "absent"
     if word == "round":
-        return entry.terms.round
+        return entry.subject.round
     if word == "player":
-        return entry.terms.user
+        return entry.subject.user
     if entry.state in ("refused", "tombstone"):
         return entry.state
-    return f"{to_text(entry.amount, entry.scale)} {entry.terms.currency} {entry.state}"
+    return f"{to_text(entry.amount, entry.scale)} {entry.subject.currency} {entry.state}"
 
 
 def _rounds(
@@ -449,8 +449,8 @@ def _rounds(
 ) -> Iterator[Difference]:
     """Compares the rounds that both have and in which the operator took a stake."""
     for at_provider in (round_ for book in theirs for round_ in book.rounds.values()):
-        terms = at_provider.terms
-        at_operator = ours.rounds.get((_folded(terms.provider), terms.round))
+        subject = at_provider.subject
+        at_operator = ours.rounds.get((_folded(subject.provider), subject.round))
         if at_operator and at_operator.taken and (at_operator.recent or at_provider.recent):
             compared["rounds"] += 1
             in_process = at_provider.status in _IN_PROCESS
@@ -458,8 +458,8 @@ def _rounds(
                 yield Difference(
                     difference="unsettled" if in_process else "status",
                     kind="round",
-                    provider=terms.provider,
-                    round=terms.round,
+                    provider=subject.provider,
+                    round=subject.round,
                     reference="",
                     at_operator=at_operator.status,
                     at_provider=at_provider.status,

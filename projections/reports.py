@@ -24,7 +24,7 @@ EARLIER = ""
 """Stands for all the days before the first that was asked for."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What a report is asked about; None leaves it open. Days are UTC, and both ends count."""
 
     provider: str | None = None
@@ -43,7 +43,7 @@ class RoundUnknown(Exception):
 # one round, and rounds
 
 
-def round_history(db: Database, asked: Asked) -> Report:
+def round_history(db: Database, asked: Question) -> Report:
     """Returns all that was recorded of a round, in order. Raises RoundUnknown.
 
     Source: the round's stream, and tombstones elsewhere that name the round; those have no version.
@@ -75,7 +75,7 @@ order by e.position""",
     )
 
 
-def incomplete_rounds(db: Database, asked: Asked) -> Report:
+def incomplete_rounds(db: Database, asked: Question) -> Report:
     """Returns the rounds with an open bet and no outcome, the oldest first; due when such a bet is 90 days old.
 
     As of the end of a day, or of the file.
@@ -112,7 +112,7 @@ def _incomplete(row: Sequence[Any], as_of: str) -> Row:
     return (*said, bets, to_text(stakes, scale), age, due_at)
 
 
-def cancelled_and_refunded(db: Database, asked: Asked) -> Report:
+def cancelled_and_refunded(db: Database, asked: Question) -> Report:
     """Returns each stake that went back, with its bet and the call that gave it back."""
     found = db.execute(
         """
@@ -135,7 +135,7 @@ order by v.position""",
     return Report("Cancelled and refunded bets", columns.split(), rows, _upto(db))
 
 
-def tombstones_and_late_bets(db: Database, asked: Asked) -> Report:
+def tombstones_and_late_bets(db: Database, asked: Question) -> Report:
     """Returns the reversals whose bet was not known, and the bets that came after one."""
     found = db.execute(
         """
@@ -157,7 +157,7 @@ order by e.position""",
 # every day
 
 
-class Line(NamedTuple):
+class _Line(NamedTuple):
     """A row whose last amount is its variance; amounts are minor units."""
 
     cells: Row
@@ -165,7 +165,7 @@ class Line(NamedTuple):
     amounts: Sequence[int]
 
 
-def daily_wallets(db: Database, asked: Asked) -> Report:
+def daily_wallets(db: Database, asked: Question) -> Report:
     """Returns a line for each wallet and day from its first event on, whether anything happened or not.
 
     Amounts come from the postings, the closing from the cash that the day's last event says.
@@ -194,7 +194,7 @@ group by e.user, e.currency, w.scale, day order by e.user, e.currency, w.scale, 
         "Daily statements of wallets",
         [*columns.split(), "variance"],
         (
-            Line((day, *of), scale, amounts)
+            _Line((day, *of), scale, amounts)
             for *of, scale, days in _grouped(found, sums=6)
             for day, amounts in _statement(days, asked, last)
         ),
@@ -203,7 +203,7 @@ group by e.user, e.currency, w.scale, day order by e.user, e.currency, w.scale, 
 
 
 def _statement(
-    days: dict[str, Sequence[int]], asked: Asked, last: str
+    days: dict[str, Sequence[int]], asked: Question, last: str
 ) -> Iterator[tuple[str, Sequence[int]]]:
     """Yields each day of one wallet: opening, what moved, closing, variance."""
     opening = days[EARLIER][6] if EARLIER in days else 0
@@ -218,7 +218,7 @@ def _statement(
 PLAYED = ("bets", "stakes", "wins", "reversals", "revenue", "variance")
 
 
-def daily_providers(db: Database, asked: Asked) -> Report:
+def daily_providers(db: Database, asked: Question) -> Report:
     """Returns a line for each provider, currency and day from the first stake on, zeros included.
 
     Reversals are stakes that went back, less the wins taken back with them.
@@ -236,7 +236,7 @@ def daily_providers(db: Database, asked: Asked) -> Report:
     )
 
 
-def gaming_revenue(db: Database, asked: Asked) -> Report:
+def gaming_revenue(db: Database, asked: Question) -> Report:
     """Returns what stakes, less wins and reversals, came to for each provider and currency.
 
     What counts is when money moved, not when its round was opened.
@@ -252,7 +252,7 @@ def gaming_revenue(db: Database, asked: Asked) -> Report:
     )
 
 
-def _played(db: Database, asked: Asked) -> Iterable[Sequence[Any]]:
+def _played(db: Database, asked: Question) -> Iterable[Sequence[Any]]:
     """Returns what each day came to: by bets, results and reversals, and by the rounds' postings."""
     return db.execute(
         f"""
@@ -270,13 +270,13 @@ group by e.provider, e.currency, a.scale, day order by e.provider, e.currency, a
     )
 
 
-def _play(of: Row, scale: int, days: Sequence[Sequence[int]]) -> Line:
+def _play(of: Row, scale: int, days: Sequence[Sequence[int]]) -> _Line:
     stakes, wins, reversals, revenue, bets = (sum(day[at] for day in days) for at in range(5))
     variance = stakes - wins - reversals - revenue
-    return Line((*of, bets), scale, (stakes, wins, reversals, revenue, variance))
+    return _Line((*of, bets), scale, (stakes, wins, reversals, revenue, variance))
 
 
-def _balanced(title: str, columns: Sequence[str], lines: Iterable[Line], note: str) -> Report:
+def _balanced(title: str, columns: Sequence[str], lines: Iterable[_Line], note: str) -> Report:
     rows: list[Row] = []
     varying = 0
     for cells, scale, amounts in lines:
@@ -305,7 +305,7 @@ def _grouped(found: Iterable[Sequence[Any]], *, sums: int) -> Iterator[tuple[Any
         yield *of, {row[3]: _whole(row[4:], sums) for row in rows}
 
 
-def _days(days: Iterable[str], asked: Asked, last: str) -> Iterator[str]:
+def _days(days: Iterable[str], asked: Question, last: str) -> Iterator[str]:
     """Yields every day from the first on, or from the one asked for; without gaps."""
     first = str(asked.since) if EARLIER in days else min(days)
     for ordinal in range(_ordinal(first), _ordinal(last) + 1):
@@ -319,7 +319,7 @@ def _ordinal(day: str) -> int:
 # what people did, and what the file is
 
 
-def adjustments(db: Database, asked: Asked) -> Report:
+def adjustments(db: Database, asked: Question) -> Report:
     """Returns what changed a wallet outside any round: by the back office, or by a campaign."""
     found = db.execute(
         """
@@ -344,7 +344,7 @@ order by position""",
     return Report("Adjustments", columns.split(), rows, _upto(db))
 
 
-def verification(db: Database, _asked: Asked) -> Report:
+def verification(db: Database, _asked: Question) -> Report:
     """Returns what was copied from where, verified while it was, its seals, and what contradicted it."""
     found = db.execute(
         """
@@ -366,7 +366,7 @@ order by part, number"""
 # what reports share
 
 
-def _bound(db: Database, asked: Asked) -> dict[str, Cell]:
+def _bound(db: Database, asked: Question) -> dict[str, Cell]:
     """Returns what is bound: positions behind `after`, up to `upto`."""
     return {
         "provider": asked.provider,
@@ -387,7 +387,7 @@ def _count(db: Database, table: str) -> int:
     return db.table(table).count
 
 
-def _last_day(db: Database, asked: Asked) -> str:
+def _last_day(db: Database, asked: Question) -> str:
     """Returns the day a report ends with: of none behind its own last copy does the file know anything."""
     last = _last_clock(db)[:10]
     (copied,) = db.execute("select substr(updated_at, 1, 10) from audit").fetchone()
@@ -400,11 +400,12 @@ def _upto(db: Database) -> str:
 
 
 class Kind(NamedTuple):
-    """A report: how it is made, what it takes and cannot do without."""
+    """A report: how it is made, what it takes and cannot do without; `any_party`: of a provider's file too."""
 
-    make: Callable[[Database, Asked], Report]
+    make: Callable[[Database, Question], Report]
     takes: Sequence[str]
     needs: Sequence[str] = ()
+    any_party: bool = False
 
 
 PERIOD = ("since", "until")
@@ -419,6 +420,6 @@ REPORTS = {
     "gaming-revenue": Kind(gaming_revenue, ("provider", "currency", *PERIOD)),
     "tombstones-and-late-bets": Kind(tombstones_and_late_bets, ALL),
     "adjustments": Kind(adjustments, ALL),
-    "verification": Kind(verification, ()),
+    "verification": Kind(verification, (), any_party=True),
 }
 """Every report, by its stable name."""

@@ -11,12 +11,9 @@ from sqlite_utils import Database
 
 from ledger.store import StoreUnfit
 from projections.forms import Report, as_csv, as_plain, said
-from projections.reports import REPORTS, Asked, RoundUnknown
+from projections.reports import REPORTS, Question, RoundUnknown
 from scripts import tables
 from scripts.opened import opened
-
-ANY_PARTY = ("verification",)
-"""Reports of any audit file; the others are of an operator's."""
 
 
 class Day(click.ParamType[date]):
@@ -76,7 +73,7 @@ def report(
     \b
     Example: roundbook report daily-wallets audit.db --user 123456 --csv
     """
-    asked = Asked(
+    asked = Question(
         provider=provider,
         round=round_id,
         user=user,
@@ -96,7 +93,7 @@ def report(
     sys.exit(0 if made.holds else 1)
 
 
-def _check(name: str, asked: Asked) -> None:
+def _check(name: str, asked: Question) -> None:
     for option, value in msgspec.structs.asdict(asked).items():
         said = f"--{option.replace('_', '-')}"
         if value is None and option in REPORTS[name].needs:
@@ -111,7 +108,7 @@ def _check(name: str, asked: Asked) -> None:
 
 def _check_party(name: str, db: Database, file: Path) -> None:
     (party,) = db.execute("select party from audit").fetchone()
-    if party != "operator" and name not in ANY_PARTY:
+    if party != "operator" and not REPORTS[name].any_party:
         raise StoreUnfit(f"{file} is of a {party}'s book; {name} is made of an operator's")
 
 

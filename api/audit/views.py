@@ -17,7 +17,7 @@ from ledger.reader import whole
 from projections import as_of, browse
 from projections.as_of import Damaged, Entry, NotThere, RoundAsOf
 from projections.forms import Report, decimals
-from projections.reports import REPORTS, Asked, Kind
+from projections.reports import REPORTS, Kind, Question
 
 SHOWN = 200
 """Rows of a table on a page; its exports have them all."""
@@ -150,7 +150,7 @@ def round_(look: Look) -> View:
     )
 
 
-class Line(NamedTuple):
+class _Line(NamedTuple):
     """An event in a timeline: as it is stored, and the one it reverses or is reversed by."""
 
     entry: Entry
@@ -166,7 +166,7 @@ class Line(NamedTuple):
 
 def _lines(
     look: Look, timeline: Sequence[Entry], partner: str, round_id: str, *, upto: int
-) -> list[Line]:
+) -> list[_Line]:
     reversed_by = browse.reversals(look.db, partner, round_id)
     bet_of = {reversal: bet for bet, reversal in reversed_by.items()}
     return [
@@ -183,10 +183,10 @@ def _lines(
 
 def _line(
     entry: Entry, stored: browse.StoredEvent, *, other: int | None, reverses: bool, later: bool
-) -> Line:
+) -> _Line:
     amount, before, after = decimals(entry.scale, (entry.amount, _before(entry), entry.cash))
     remark = _remark(stored.state)
-    return Line(entry, stored, remark, amount, before, after, other, reverses, later)
+    return _Line(entry, stored, remark, amount, before, after, other, reverses, later)
 
 
 def _before(entry: Entry) -> int | None:
@@ -388,7 +388,7 @@ def _stretch(look: Look, first: int, last: int) -> list[str]:
 
 def reports(look: Look) -> View:
     """Returns which reports there are."""
-    kinds = {name: kind for name, kind in REPORTS.items() if _is_of(name, look.party)}
+    kinds = {name: kind for name, kind in REPORTS.items() if _is_of(kind, look.party)}
     listed = [(name, _first_line(kind), ", ".join(kind.takes)) for name, kind in kinds.items()]
     return View(
         "Reports",
@@ -400,11 +400,11 @@ def reports(look: Look) -> View:
 
 def report(look: Look, name: str) -> View:
     """Returns a report, or what it has to be asked. Raises NotThere, Unasked."""
-    if name not in REPORTS or not _is_of(name, look.party):
+    if name not in REPORTS or not _is_of(REPORTS[name], look.party):
         raise NotThere(f"there is no report {name} of the {look.party}'s book")
     kind = REPORTS[name]
     given = {field: look.query[field] for field in kind.takes if look.query.get(field)}
-    asked = Asked(**{field: _asked(field, value) for field, value in given.items()})
+    asked = Question(**{field: _asked(field, value) for field, value in given.items()})
     if asked.since and asked.until and asked.since > asked.until:
         raise Unasked("since: is after until")
     needed = [field for field in kind.needs if field not in given]
@@ -421,8 +421,8 @@ def report(look: Look, name: str) -> View:
     )
 
 
-def _is_of(name: str, party: str) -> bool:
-    return party == "operator" or name == "verification"
+def _is_of(kind: Kind, party: str) -> bool:
+    return party == "operator" or kind.any_party
 
 
 def _first_line(kind: Kind) -> str:

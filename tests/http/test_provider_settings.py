@@ -7,7 +7,7 @@ import pytest
 
 from api import close, create_app
 from api.settings import SettingsWrong, load, settle
-from ledger.provider.house import Operator as Terms
+from ledger.provider.house import Operator as OperatorTerms
 from ledger.provider.wire import Remote
 from tests.http import provider
 from tests.http.server import Server, until
@@ -122,7 +122,7 @@ def test_what_the_rules_and_the_courier_depend_on_is_taken_from_an_operator():
     )
     house = found.provider_house()
     assert house.operators == {
-        "acme": Terms(
+        "acme": OperatorTerms(
             id="acme",
             dialect="lucky-monaco-v4",
             provider="LuckyMonacoEU",
@@ -130,7 +130,7 @@ def test_what_the_rules_and_the_courier_depend_on_is_taken_from_an_operator():
             result_retries=7,
             retention_days=30,
         ),
-        "acme-kyren": Terms(id="acme-kyren", dialect="kyren-v1", provider="Kyren"),
+        "acme-kyren": OperatorTerms(id="acme-kyren", dialect="kyren-v1", provider="Kyren"),
     }
 
 

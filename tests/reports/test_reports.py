@@ -25,7 +25,7 @@ from ledger.store import StoreUnfit, open_store
 from projections import IN_TRANSACTION
 from projections.audit_file import continue_audit_file, open_audit_file
 from projections.provider.audit_tables import PROVIDER
-from projections.reports import REPORTS, Asked
+from projections.reports import REPORTS, Question
 from scripts import cli
 from scripts.audit_file import catch_up
 from scripts.report import report
@@ -108,7 +108,7 @@ def run(*args):
 
 def read(file, name, **about):
     with closing(open_audit_file(file)) as db:
-        made = REPORTS[name].make(db, Asked(**about))
+        made = REPORTS[name].make(db, Question(**about))
     return made, [dict(zip(made.columns, row, strict=True)) for row in made.rows]
 
 
