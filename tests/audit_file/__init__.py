@@ -3,7 +3,7 @@
 import json
 import random
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlite_utils import Database
@@ -12,11 +12,11 @@ from sqlite_utils.utils import sqlite3
 from ledger.sealing import Sealer, seals_of
 from projections.audit_file import open_audit_file
 from scripts.audit_file import catch_up
-from tests import auditor, controls
+from tests import auditor, clocks, controls
+from tests.clocks import NOON as NOON
+from tests.questions import EVERYTHING as EVERYTHING
 from tests.rules.test_properties import answer
 
-EVERYTHING = 10**9
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MONEY = {
     "BetPlaced",
     "ResultRecorded",
@@ -44,14 +44,11 @@ class Held:
         return seals_of(self.store)
 
 
-class Clock:
+class Clock(clocks.Clock):
     """A wall clock that goes on by a second a look, and where it is told to."""
 
-    def __init__(self, at: datetime = NOON) -> None:
-        self.at = at
-
     def __call__(self) -> datetime:
-        self.at += timedelta(seconds=1)
+        self.go(1)
         return self.at
 
 

@@ -2,21 +2,15 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
 
+from scripts.private_postgres import free_port as free_port
 from tests.http import wire
 
 PATIENCE_S = 30
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def until(holds, what, patience_s=PATIENCE_S):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from api.provider.dates import span
 from api.provider.digest import is_signed
 from ledger.reader import read
+from tests.clocks import Clock
 from tests.http import provider, wire
 from tests.http.provider import (
     GAME_CALLS,
@@ -848,14 +849,6 @@ def test_a_later_call_may_hold_fields_nobody_knows_in_any_spelling(standing, ope
 DAY = datetime(2026, 11, 21, tzinfo=UTC)
 
 
-class Clock:
-    def __init__(self):
-        self.at = DAY
-
-    def __call__(self):
-        return self.at
-
-
 OPENED = {
     "r0": DAY - timedelta(microseconds=1),
     "r1": DAY,
@@ -868,7 +861,7 @@ OPENED = {
 
 @pytest.fixture(scope="module")
 def listed(tmp_path_factory):
-    clock = Clock()
+    clock = Clock(DAY)
     folder = tmp_path_factory.mktemp("listed")
     with provider.Pair(folder, now=clock, logins=(LM, KYREN, BRAVO)) as found:
         found.fund(wire.OTHER_PLAYER)

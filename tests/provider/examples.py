@@ -4,10 +4,9 @@ Players, rounds, references and amounts are those of `tests.controls`.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from ledger.moments import text
 from ledger.money import read_text
 from ledger.provider import commands
 from ledger.provider.book import MAPPER, Book, Outcome
@@ -20,6 +19,9 @@ from ledger.store import open_store
 from projections.provider import IN_TRANSACTION
 from projections.provider.rounds import RoundRow
 from tests import controls
+from tests.clocks import NOON as NOON
+from tests.clocks import Clock as Clock
+from tests.questions import EVERYTHING as EVERYTHING
 
 LM = "acme-lm"
 KY = "acme-ky"
@@ -29,7 +31,6 @@ OPERATORS = {
 }
 HOUSE = House(operators=OPERATORS)
 
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 WORKER = "courier-1"
 OTHER_WORKER = "courier-2"
 LEASE_S = 15.0
@@ -39,24 +40,6 @@ TRANSACTION_ID = "fc136c65-2dd5-554c-8a94-009bce1aa78c"
 DETAIL = "what the wallet said"
 BET_SENDS = 4
 RESULT_SENDS = 11
-EVERYTHING = 10**9
-
-
-class Clock:
-    """A wall clock that goes where it is told to."""
-
-    def __init__(self, at: datetime = NOON) -> None:
-        self.at = at
-
-    def __call__(self) -> datetime:
-        return self.at
-
-    def go(self, seconds: float = 0, *, days: float = 0) -> None:
-        self.at += timedelta(days=days, seconds=seconds)
-
-    @property
-    def text(self) -> str:
-        return text(self.at)
 
 
 def new_book(store_url: str, *, now: Callable[[], datetime], house: House = HOUSE) -> Book:

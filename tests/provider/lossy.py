@@ -32,8 +32,9 @@ from projections import IN_TRANSACTION
 from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
 from projections.reconcile import Difference, reconcile
 from tests import auditor
+from tests.clocks import Clocks
 from tests.http import wire
-from tests.provider.examples import EVERYTHING, KY, LM, Clock
+from tests.provider.examples import EVERYTHING, KY, LM
 
 LOGINS = (LM, KY)
 DIALECTS: Mapping[str, Dialect] = {LM: "lucky-monaco-v4", KY: "kyren-v1"}
@@ -55,19 +56,6 @@ HOUSE = House(
     }
 )
 """Bursts are short, so that few steps come to their end."""
-
-
-class Clocks(Clock):
-    """A wall clock, which can be set, and a steady one, which cannot."""
-
-    ticks = 0.0
-
-    def go(self, seconds: float = 0, *, days: float = 0) -> None:
-        super().go(seconds, days=days)
-        self.ticks += seconds + days * 24 * 3600
-
-    def set(self, seconds: float) -> None:
-        super().go(seconds)
 
 
 class Wallet(wire.Service):
@@ -130,7 +118,7 @@ class TwoBooks:
         self.book = Book(store, HOUSE, now=self.clock, on_defect=self.defects.append)
 
     def new_sweeper(self) -> Sweeper:
-        return Sweeper(self.book, cap=CAP, steady=lambda: self.clock.ticks)
+        return Sweeper(self.book, cap=CAP, steady=self.clock.steady)
 
     def _store(self, name: str, url: str, tables: Sequence[Projection]) -> Store:
         """What is in memory stays open; a file is opened again."""

@@ -259,7 +259,7 @@ class BothBooks(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([-3600, 3600, 91 * 86400]))
     def somebody_sets_the_clock(self, seconds):
-        self.books.clock.set(seconds)
+        self.books.clock.set_by(seconds)
         assert self.books.sweeper.sweep().stopped
 
     @rule(which=WHICH)

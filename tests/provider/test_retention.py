@@ -22,6 +22,7 @@ from ledger.provider.retention import (
 )
 from ledger.refusals import Busy
 from tests import controls
+from tests.clocks import Clocks
 from tests.provider import examples
 from tests.provider.examples import (
     EVERYTHING,
@@ -42,24 +43,6 @@ RETENTION_DAYS = 90
 MICROSECOND = 0.000_001
 CAP = 10
 ENOUGH_S = 10
-
-
-class Clocks(examples.Clock):
-    """The wall clock beside the steady one: `go` moves both, `set_by` the wall clock alone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ticked = 0.0
-
-    def go(self, seconds: float = 0, *, days: float = 0) -> None:
-        super().go(seconds, days=days)
-        self.ticked += timedelta(days=days, seconds=seconds).total_seconds()
-
-    def set_by(self, seconds: float = 0, *, days: float = 0) -> None:
-        super().go(seconds, days=days)
-
-    def steady(self) -> float:
-        return self.ticked
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 
 import apsw
 import msgspec
@@ -12,29 +11,14 @@ from pymerkle import InmemoryTree
 from ledger.moments import text
 from ledger.seal import Seal, new_key, signer
 from ledger.store import open_store
-
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-EVERYTHING = 10**9
+from tests.clocks import NOON as NOON
+from tests.clocks import Clock as Clock
+from tests.questions import EVERYTHING as EVERYTHING
 
 TRIGGERS = {
     table: tuple(f"{table}_are_never_{verb}" for verb in ("updated", "replaced", "deleted"))
     for table in ("stored_events", "seals")
 }
-
-
-class Clock:
-    def __init__(self, at=NOON):
-        self.at = at
-
-    def __call__(self):
-        return self.at
-
-    def go(self, seconds):
-        self.at += timedelta(seconds=seconds)
-
-    @property
-    def text(self):
-        return text(self.at)
 
 
 def new_signer():
