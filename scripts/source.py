@@ -106,18 +106,16 @@ def _party(name: str, url: str) -> Party:
 
 class _Local:
     def __init__(self, name: str, store: Store) -> None:
-        self.name = name
-        self.store: Store | None = store
-        self._store = store
+        self.name, self.store = name, store
 
     def head(self) -> Head:
-        return self._store.head()
+        return self.store.head()
 
     def records(self, *, after: int, upto: int) -> Iterator[Record]:
-        return self._store.walk(after=after, upto=upto)
+        return self.store.walk(after=after, upto=upto)
 
     def seals(self) -> list[Seal]:
-        return seals_of(self._store)
+        return seals_of(self.store)
 
 
 class _Remote:
@@ -125,8 +123,7 @@ class _Remote:
 
     def __init__(self, url: str, token: str | None) -> None:
         parts = urlsplit(url)
-        self.name = url
-        self.store: Store | None = None
+        self.name, self.store = url, None
         self._base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/api'}"
         self._token = token
 
