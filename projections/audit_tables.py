@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -21,6 +22,7 @@ from projections.audit_file import (
     Kept,
     Layout,
     Stored,
+    kept,
     search,
 )
 from projections.journal import account, postings
@@ -317,14 +319,7 @@ def _wallet(row: Row | None, each: Stored) -> Row:
     return after
 
 
-WALLETS = Kept(
-    wallets.TABLE,
-    wallets.KEY,
-    " ".join(wallets.COLUMNS),
-    lambda each: key_of(wallets, each.event),
-    _wallet,
-    (events.WalletOpened,),
-)
+WALLETS = replace(kept(wallets, events.WalletOpened), evolve=_wallet)
 
 
 # rounds
