@@ -20,7 +20,7 @@ from api.hidden import Read
 from api.http import json_response
 from api.listed import listed
 from api.operator.schemas import Cash
-from ledger.event import Event
+from ledger.event import time_of
 from ledger.money import to_text
 from ledger.operator import commands
 from ledger.operator.book import Book, Reading
@@ -292,15 +292,12 @@ def _round(found: Round, scale: int) -> dict[str, Any]:
     }
 
 
-_timed = msgspec.json.Decoder(Event).decode
-
-
 def _event(record: Record) -> dict[str, Any]:
     """Returns an event as it is stored; of a damaged one, which is no JSON, the raw bytes in base64."""
     said: dict[str, Any] = {"body": None, "raw": record.state}
     recorded_at = None
     with suppress(msgspec.MsgspecError):
-        recorded_at, said = _timed(record.state).recorded_at, {"body": Raw(record.state)}
+        recorded_at, said = time_of(record.state), {"body": Raw(record.state)}
     return {
         "position": record.id,
         "stream": record.originator_id,

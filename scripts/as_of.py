@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import asdict
 from sqlite_utils import Database
 
-from ledger.event import Event
+from ledger.event import time_of
 from ledger.money import to_text
 from ledger.rebuild import without_collector
 from ledger.store import Record
@@ -223,16 +223,13 @@ def _lines(
         )
 
 
-_timed = msgspec.json.Decoder(Event).decode
-
-
 def _line(record: Record) -> Line:
     return Line(
         record.id,
         str(record.originator_id),
         record.originator_version,
         record.topic,
-        _timed(record.state).recorded_at,
+        time_of(record.state),
         record.hash.hex(),
         record.state.decode(),
     )

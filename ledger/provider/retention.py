@@ -11,7 +11,7 @@ from math import inf
 
 import msgspec
 
-from ledger.event import Event
+from ledger.event import time_of
 from ledger.moments import DAY_S, moment, text
 from ledger.provider.book import Book, OpenRound
 from ledger.provider.commands import ConfirmSweep, NoteSweep, RefundOverdue, StopSweep
@@ -143,4 +143,4 @@ class Sweeper:
         records = self._book.store.records(after=head - 1, limit=1) if head else []
         if not records:
             return None
-        return moment(msgspec.json.decode(records[0].state, type=Event).recorded_at)
+        return moment(time_of(records[0].state))
