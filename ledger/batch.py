@@ -1,7 +1,7 @@
 """What one transaction has read and recorded so far: later commands see what earlier ones decided."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -29,10 +29,8 @@ MOST_STATES, MOST_ROWS = 2048, 4096
 """Of late, and as many of before: kept in mind between batches, rows by table."""
 
 
-class Fold(Protocol[S]):
-    """How a book's streams become states."""
-
-    def __call__(self, state: S, event: Any, /) -> S: ...
+Fold = Callable[[S, Any], S]
+"""How a book's streams become states."""
 
 
 class Recent(Generic[K, T]):

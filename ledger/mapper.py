@@ -44,9 +44,8 @@ class Mapper:
 
     def _exactly(self, decode: Callable[[bytes], Any], state: bytes) -> Any:
         event = decode(state)
-        if (
-            self.encode(event) != state
-        ):  # as an older version of this book may have written it, or nobody
+        # as an older version of this book may have written it, or nobody
+        if self.encode(event) != state:
             _check_said(json.loads(state, object_pairs_hook=_once), event)
         return event
 
