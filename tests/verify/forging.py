@@ -51,6 +51,17 @@ def finding_of(rows: Sequence[Row], side: Side = OPERATOR) -> Finding | None:
     return Verification(books.reading(rows), side, Seals(lambda: (), [], [])).run().finding
 
 
+def check_last(rows: Sequence[Row], kind: str | None, why: str, side: Side = OPERATOR) -> None:
+    """Checks what is found of the last event, or that nothing is where no `kind` is given."""
+    finding = finding_of(rows, side)
+    if kind is None:
+        assert finding is None
+        return
+    assert finding
+    assert (finding.kind, finding.position) == (kind, len(rows))
+    assert why in finding.detail
+
+
 # a provider's
 
 ROUND_STREAM = f"round/{examples.LM}/{controls.ROUND}"

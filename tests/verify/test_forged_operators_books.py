@@ -11,7 +11,16 @@ from ledger.verify_seals import Seals
 from tests import controls
 from tests.verify import books
 from tests.verify.books import rows_of
-from tests.verify.forging import OPERATOR, STREAM, Forged, finding_of, moved, said, with_more
+from tests.verify.forging import (
+    OPERATOR,
+    STREAM,
+    Forged,
+    check_last,
+    finding_of,
+    moved,
+    said,
+    with_more,
+)
 
 WALLET = "wallet/123456/USD"
 SESSION = f"session/{controls.PROVIDER}/s"
@@ -281,13 +290,7 @@ def test_what_no_book_would_have_recorded_is_found(
     bet_on: list[Row], made: list[Made], kind: str | None, why: str
 ) -> None:
     rows = forged(bet_on, made)
-    finding = finding_of(rows)
-    if kind is None:
-        assert finding is None
-        return
-    assert finding
-    assert (finding.kind, finding.position) == (kind, len(rows))
-    assert why in finding.detail
+    check_last(rows, kind, why)
 
 
 WHOLE = {"by": "cancel-round"}
@@ -345,13 +348,7 @@ def test_bets_of_a_round_that_go_back_together_do_so_in_order(
     bet_on_twice: list[Row], made: list[Made], kind: str | None, why: str
 ) -> None:
     rows = forged(bet_on_twice, made)
-    finding = finding_of(rows)
-    if kind is None:
-        assert finding is None
-        return
-    assert finding
-    assert (finding.kind, finding.position) == (kind, len(rows))
-    assert why in finding.detail
+    check_last(rows, kind, why)
 
 
 @pytest.mark.parametrize("topic", ["BetPlaced", "ResultRecorded"])
@@ -388,7 +385,4 @@ def test_a_reference_that_is_taken_twice_is_found_behind_what_was_decided_togeth
 ) -> None:
     again = wallet("DepositMade", 10000, 10001, 5, reference=f"{controls.PLAYER}-USD")
     rows = forged(bet_on, [back(9000, 10000, 4), CANCELLED, again])
-    finding = finding_of(rows)
-    assert finding
-    assert (finding.kind, finding.position) == ("invariant", len(rows))
-    assert "takes the deposit reference" in finding.detail
+    check_last(rows, "invariant", "takes the deposit reference")

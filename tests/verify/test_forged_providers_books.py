@@ -14,6 +14,7 @@ from tests.verify.forging import (
     ROUND_STREAM,
     STAKE,
     Forged,
+    check_last,
     finding_of,
     told,
     with_more,
@@ -313,10 +314,4 @@ def test_what_no_providers_book_would_have_recorded_is_found(
     if kind == "removed":  # where the book ends, what is missing may be to come
         assert finding_of(rows, PROVIDER) is None
         rows = forged(rows, [SWEPT])
-    finding = finding_of(rows, PROVIDER)
-    if kind is None:
-        assert finding is None
-        return
-    assert finding
-    assert (finding.kind, finding.position) == (kind, len(rows))
-    assert why in finding.detail
+    check_last(rows, kind, why, PROVIDER)

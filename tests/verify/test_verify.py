@@ -48,6 +48,7 @@ from tests.verify.forging import (
     ROUND_STREAM,
     STAKE,
     Forged,
+    check_last,
     finding_of,
     moved,
     said,
@@ -344,13 +345,7 @@ def test_a_forged_event_breaks_a_rule(
     bet_on: list[Row], forged: list[Forged], kind: str | None, why: str
 ) -> None:
     rows = with_more(bet_on, forged)
-    finding = finding_of(rows)
-    if kind is None:
-        assert finding is None
-        return
-    assert finding
-    assert (finding.kind, finding.position) == (kind, len(rows))
-    assert why in finding.detail
+    check_last(rows, kind, why)
 
 
 @pytest.mark.parametrize(
@@ -513,9 +508,7 @@ def test_nothing_is_sent_once_a_delivery_is_settled(
 ) -> None:
     of = {"kind": "bet", "attempt": attempt, "worker": "w", "until": "u", "outcome": "timeout"}
     rows = with_more(accepted, [told(topic, **of)], BET_STREAM)
-    finding = finding_of(rows, PROVIDER)
-    assert finding
-    assert (finding.kind, finding.position) == (kind, len(rows))
+    check_last(rows, kind, "", PROVIDER)
 
 
 LEASE_OVER = "2026-11-21T12:00:15.000000Z"
