@@ -98,27 +98,14 @@ class Courier:
         """Returns what a command came to. Raises Breakdown."""
         return await self.ask(lambda: self._book.submit(command))
 
-    async def due(self, login: str, limit: int, *, far: bool) -> list[Delivery]:
-        """Returns what is to be sent to an operator now; nothing where the store cannot be read.
-
-        `far`: what a clock that stood ahead put off, too.
-        """
-        found = await self._found(lambda: self._book.due(login, limit=limit))
-        if far:
-            found += await self._found(lambda: self._book.due_for_long(login, limit=limit))
-        return found
-
-    async def pressing(self, login: str, after: str, limit: int) -> list[Delivery]:
-        """Returns what games wait for, as `due` does what is to be sent."""
-        return await self._found(lambda: self._book.pressing(login, after=after, limit=limit))
-
     def before(self, seconds: float) -> str:
         """Returns the time so many seconds ago, by the book's clock."""
         return later(text(self._book.now()), seconds=-seconds)
 
-    async def _found(self, question: Callable[[], list[Delivery]]) -> list[Delivery]:
+    async def found(self, question: Callable[[Book], list[Delivery]]) -> list[Delivery]:
+        """Returns what the book answers; nothing where the store cannot be read."""
         try:
-            return await self.ask(question)
+            return await self.ask(lambda: question(self._book))
         except Exception as defect:  # noqa: BLE001  (a lane that ends would leave its refunds for ever)
             self.on_defect(defect)
             return []
@@ -191,10 +178,12 @@ class Lane:
 
     async def _take(self) -> None:
         """Begins to send what is due, as far as there is room."""
-        most = self._remote.concurrency
+        login, most = self._operator.id, self._remote.concurrency
         if len(self._sending) >= most:
             return
-        found = await self._courier.due(self._operator.id, most, far=self._looks_far())
+        found = await self._courier.found(lambda book: book.due(login, limit=most))
+        if self._looks_far():
+            found += await self._courier.found(lambda book: book.due_for_long(login, limit=most))
         if len(found) >= most:  # there may be more
             found += await self._pressing()
         pressing = [delivery for delivery in found if delivery.pressing]
@@ -218,9 +207,12 @@ class Lane:
 
     async def _pressing(self) -> list[Delivery]:
         """Returns what games wait for, however much is due longer, which is not looked through each time."""
-        of_late, twice = self._courier.before(CALM_S), 2 * self._remote.concurrency
+        login, twice = self._operator.id, 2 * self._remote.concurrency
+        of_late = self._courier.before(CALM_S)
         after = min(self._calm_upto, of_late)  # a clock may be set back
-        found = await self._courier.pressing(self._operator.id, after, twice)
+        found = await self._courier.found(
+            lambda book: book.pressing(login, after=after, limit=twice)
+        )
         if all((delivery.kind, delivery.reference) in self._sending for delivery in found):
             self._calm_upto = of_late
         return found
