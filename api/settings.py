@@ -477,7 +477,7 @@ _WORDS = {
 
 
 def _check_stores(settings: Settings) -> None:
-    for key, store in _stores(settings).items():
+    for key, store in stores_of(settings).items():
         try:
             parts = parts_of(store) if store.startswith(POSTGRES) else urlsplit(store)
         except ValueError:  # its text may quote a password
@@ -488,7 +488,7 @@ def _check_stores(settings: Settings) -> None:
             )
 
 
-def _stores(settings: Settings) -> dict[str, str]:
+def stores_of(settings: Settings) -> dict[str, str]:
     """Returns the books' stores and their copies, by key."""
     block = {"operator": "", "provider": "provider_book."}
     books = {f"{block[party]}store": store for party, store in settings.books().items()}
@@ -511,7 +511,7 @@ def _check_unique(settings: Settings) -> None:
 def _check_operators(settings: Settings) -> None:
     if settings.operator and settings.provider_book is None:
         raise SettingsWrong("provider_book: an [[operator]] needs the provider's book")
-    named = _stores(settings)
+    named = stores_of(settings)
     ours = {identity(named[key]) for key in ("store", "read_store") if key in named}
     for key, store in named.items():
         if key.startswith("provider_book.") and identity(store) in ours:
@@ -554,7 +554,7 @@ def _check_apart(books: Mapping[str, Settings]) -> None:
 def _own(settings: Settings) -> Iterator[tuple[str, str, Hashable]]:
     """Yields what kind of thing may be at one book only, its key, and what it is."""
     yield "port", "server.port", settings.server.port
-    for key, store in _stores(settings).items():
+    for key, store in stores_of(settings).items():
         yield "store", key, identity(store)
     for file in settings.audit_files().values():
         yield "audit file", f"audit.folder with {file.name}", os.path.realpath(file)

@@ -28,7 +28,7 @@ from granian.server import Server
 from api import BOOKS, close, create_app, start
 from api.folders import make_folder
 from api.loop import Service
-from api.settings import Settings, SettingsWrong
+from api.settings import Settings, SettingsWrong, stores_of
 from ledger.moments import utc_now
 from ledger.money import read_text
 from ledger.operator.book import Book
@@ -188,14 +188,8 @@ def prepare(settings: Settings, *, demo: bool = False) -> list[str]:
 
     Returns the stores whose files are new.
     """
-    theirs = settings.provider_book
-    for key, store in {
-        "store": settings.store,
-        "read_store": settings.read_store,
-        "provider_book.store": theirs and theirs.store,
-        "provider_book.read_store": theirs and theirs.read_store,
-    }.items():
-        if store and store.startswith("memory:"):
+    for key, store in stores_of(settings).items():
+        if store.startswith("memory:"):
             raise SettingsWrong(f"{key}: a service needs a store that outlives it: sqlite:///FILE")
     check_free(settings.server.host, settings.server.port)
     new = without_file(settings)
