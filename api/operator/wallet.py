@@ -26,8 +26,8 @@ class Path:
     """One path of a dialect, for the partners that speak it."""
 
     def __init__(self, call: Call, gate: Gate, book: Book, read: Read) -> None:
-        self.call = call
-        self._gate, self._book, self._read = gate, book, read
+        self.call, self.admitted = call, gate.admitted
+        self._book, self._read = book, read
 
     def __call__(self, query: bytes, body: bytes) -> Reply:
         """Returns what a request is answered."""
@@ -38,10 +38,6 @@ class Path:
         if len(body) > MOST_BYTES:
             return _too_large()
         return self.answered(partners, body)
-
-    def admitted(self, query: bytes) -> Sequence[Partner]:
-        """Returns the partners whose credential a query carries. Raises CredentialWrong."""
-        return self._gate.admitted(query)
 
     def answered(self, partners: Sequence[Partner], body: bytes) -> Reply:
         """Returns what these partners' call is answered."""
