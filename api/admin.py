@@ -85,14 +85,13 @@ def admin(
     providers: Mapping[str, str],
     shelf: Shelf,
     read: Read,
-    reading: Reading | None = None,
+    reading: Reading,
 ) -> APIBlueprint:
     """Returns the back office's paths.
 
     `providers`: ids by their casefolded spelling; `read`: how a line of a list is read;
-    `reading`: what questions are asked of, the book itself by default.
+    `reading`: what questions are asked of, the book itself or a copy.
     """
-    reading = reading or book
     blueprint = APIBlueprint("admin", __name__, tag="back office", url_prefix="/api")
     blueprint.before_request(check_path)
     blueprint.after_request(private)
