@@ -78,15 +78,15 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What was found. `seals` were checked and hold; `before`: so many events were verified before."""
 
     holds: bool
-    events: int
-    seals: int
-    head: str
-    keys_checked: bool
-    tables_checked: bool
-    bodies_checked: bool
-    before: int
+    events: int = 0
+    seals: int = 0
+    head: str = ""
+    keys_checked: bool = False
+    tables_checked: bool = False
+    bodies_checked: bool = False
+    before: int = 0
     finding: Finding | None
-    last_good_seal: Seal | None
+    last_good_seal: Seal | None = None
 
 
 class _Found(Exception):

@@ -194,23 +194,13 @@ def _sealed(store: Store) -> Iterator[tuple[int, bytes]]:
 def _unread(error: Exception, *, position: int | None) -> Verdict:
     """Returns the verdict of a book that does not even say whose it is, or what its seals are."""
     unreadable = isinstance(error, PersistenceError) and "UTF-8" not in str(error)
-    return Verdict(
-        holds=False,
-        events=0,
-        seals=0,
-        head="",
-        keys_checked=False,
-        tables_checked=False,
-        bodies_checked=False,
-        before=0,
-        finding=Finding(
-            kind="unreadable" if unreadable else "changed",
-            position=position,
-            upto=position,
-            detail=f"it cannot be read: {error}",
-        ),
-        last_good_seal=None,
+    finding = Finding(
+        kind="unreadable" if unreadable else "changed",
+        position=position,
+        upto=position,
+        detail=f"it cannot be read: {error}",
     )
+    return Verdict(holds=False, finding=finding)
 
 
 # progress
