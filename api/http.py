@@ -130,6 +130,16 @@ Answer = Callable[[bytes, bytes], Reply]
 """From a request's query and body."""
 
 
+def body_of(answer: Iterable[bytes]) -> bytes:
+    """Returns all that a WSGI application answers, and closes it."""
+    try:
+        return b"".join(answer)
+    finally:
+        close = getattr(answer, "close", None)
+        if close:
+            close()
+
+
 class AnyCase:
     """Lets the paths of the wallet answer in any letter case: `/v4/cancel` is `/V4/Cancel`."""
 
@@ -141,13 +151,8 @@ class AnyCase:
         path = environ["PATH_INFO"]
         # each byte is a character here, and none above ASCII has one of ASCII as its other case
         environ["PATH_INFO"] = self._paths.get(path.lower(), path)
-        answer = self._app(environ, start_response)
-        try:  # a list goes out at once; any other iterable costs the server a second turn
-            return [b"".join(answer)]
-        finally:
-            close = getattr(answer, "close", None)
-            if close:
-                close()
+        # a list goes out at once; any other iterable costs the server a second turn
+        return [body_of(self._app(environ, start_response))]
 
 
 class ToldByBody:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
 from greenlet import getcurrent, greenlet
 
-from api.http import UNREAD, WRITES, Answer
+from api.http import UNREAD, WRITES, Answer, body_of
 from ledger.reader import MOST_BYTES
 from ledger.writer import Latch, thread_latch
 
@@ -278,15 +278,9 @@ class Service:
 
     def _through_the_application(self, environ: dict[str, Any]) -> Answered:
         started: list[tuple[str, Headers]] = []
-        body = self._app(environ, lambda *given: started.append(given[:2]))
-        try:
-            whole = b"".join(body)
-        finally:
-            close = getattr(body, "close", None)
-            if close:
-                close()
+        body = body_of(self._app(environ, lambda *given: started.append(given[:2])))
         status, headers = started[0]
-        return int(status[:3]), headers, whole
+        return int(status[:3]), headers, body
 
 
 def _serve(work: Callable[[], Answered]) -> None:
