@@ -63,7 +63,7 @@ class Moment(Field, fields.String):
     """The provider's own time, a string or an integer: kept as it came, never reckoned with."""
 
     def accept(self, value: Any) -> str:
-        text = str(value) if type(value) in (str, int, Number) else ""
+        text = str(kept(value, self.name)) if type(value) in (str, int, Number) else ""
         if not 0 < len(text) <= LONGEST_ID or not text.isprintable():
             raise Malformed("must be a time, as a string or a number", field=self.name)
         return text

@@ -91,6 +91,8 @@ BAD_AMOUNTS = {
 }
 
 BAD_TIMES = {
+    "not a number": "NaN",
+    "minus infinity": "-Infinity",
     "true": "true",
     "a list": "[1]",
     "an object": "{}",
