@@ -27,7 +27,7 @@ from ledger.operator.book import Book, Reading
 from ledger.operator.round import Round
 from ledger.operator.wallet import Wallet
 from ledger.reader import whole
-from ledger.refusals import NoSuchRound
+from ledger.refusals import Malformed, NoSuchRound
 from ledger.store import Record, Store
 
 MOST_EVENTS = 1000
@@ -232,7 +232,10 @@ _FIELDS = {"user": "userId", "provider": "providerId", "round_id": "roundId"}
 def check_path() -> None:
     """Refuses an id in the path that is none. Raises Malformed."""
     for variable, value in (request.view_args or {}).items():
-        check_id(value, _FIELDS.get(variable, variable))
+        field = _FIELDS.get(variable, variable)
+        # so a server writes bytes that are no UTF-8: two ids would be one
+        if "\ufffd" in check_id(value, field):
+            raise Malformed("must be UTF-8, percent-encoded", field=field)
 
 
 def private(response: Response) -> Response:
