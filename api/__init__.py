@@ -85,7 +85,7 @@ def create_app(
     app.extensions["sealers"] = {}
     app.after_request(http.close_unread)
     if settings.server.log_requests:
-        http.log_requests(app)
+        http.log_requests(app, hidden.masking(_secrets(settings)))
     read = hidden.without(token for each in settings.provider for token in each.tokens)
     served: dict[str, WalletPath] = {}
     for name, (prefix, calls) in WALLET.items():
@@ -261,6 +261,17 @@ def _relations(settings: Settings, dialect: str) -> list[Relation]:
         )
         for o in settings.operator
         if o.dialect == dialect
+    ]
+
+
+def _secrets(settings: Settings) -> list[str]:
+    """Returns every token and secret there is."""
+    book = settings.provider_book
+    return [
+        *settings.tokens().values(),
+        *(token for provider in settings.provider for token in provider.tokens),
+        *([book.token] if book else []),
+        *(secret for operator in settings.operator for secret in operator.secrets),
     ]
 
 

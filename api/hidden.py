@@ -19,11 +19,15 @@ class Hidden(str):
     __slots__ = ()
 
 
+def masking(tokens: Iterable[str]) -> Callable[[Any], Any]:
+    """Returns what gives a JSON value back with `***` for each of these tokens."""
+    texts = _spellings(tokens)
+    return lambda value: _hidden(value, texts)
+
+
 def without(tokens: Iterable[str]) -> Read:
     """Returns what reads bodies as `ledger.reader` does, and has `***` for each of these tokens."""
-    long = [token for token in tokens if len(token) >= SHORTEST]
-    spelt = {each for t in long for each in (t, quote(t, safe=""), quote_plus(t))}
-    texts = sorted(spelt, key=len, reverse=True)  # one may be part of another
+    texts = _spellings(tokens)
     encoded = [text.encode() for text in texts]
 
     def read(body: bytes) -> dict[str, Any]:
@@ -36,6 +40,12 @@ def without(tokens: Iterable[str]) -> Read:
         return said
 
     return read
+
+
+def _spellings(tokens: Iterable[str]) -> list[str]:
+    long = [token for token in tokens if len(token) >= SHORTEST]
+    spelt = {each for t in long for each in (t, quote(t, safe=""), quote_plus(t))}
+    return sorted(spelt, key=len, reverse=True)  # one may be part of another
 
 
 def _object(said: dict[str, Any], texts: list[str]) -> dict[str, Any]:

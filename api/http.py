@@ -195,8 +195,11 @@ def close_unread(response: Response) -> Response:
 # the log
 
 
-def log_requests(app: Flask) -> None:
-    """Logs one structured line a request to standard error: the path, never the query."""
+def log_requests(app: Flask, hide: Callable[[Any], Any]) -> None:
+    """Logs one structured line a request to standard error: the path, never the query.
+
+    A query whose `?` was percent-encoded is a path: `hide` takes the credentials out of what is logged.
+    """
 
     @app.before_request
     def start() -> None:
@@ -207,7 +210,7 @@ def log_requests(app: Flask) -> None:
         _log_request(
             g.started,
             request.method,
-            request.path,
+            str(hide(request.path)),
             response.status_code,
             g.get("code", 0),
             g.get("about"),

@@ -8,6 +8,8 @@ from flask import Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from api.credentials import Partner, admitted, pair
+from api.fields import SECRET_NAMES
+from api.hidden import masking
 from api.http import add_call, json_response, log_defect
 from api.provider.calls import Answer, Call, Desk
 from api.provider.digest import is_signed
@@ -21,6 +23,9 @@ from ledger.refusals import (
     Refusal,
 )
 
+CHECKED = SECRET_NAMES | {"securelogin"}
+"""What says who calls; no other field may hold a credential."""
+
 
 class Relation(NamedTuple):
     """One operator that may call; its bodies are signed by this algorithm with this secret."""
@@ -28,6 +33,10 @@ class Relation(NamedTuple):
     partner: Partner
     algorithm: str
     secret: str | None
+
+    def secrets(self) -> list[str]:
+        """Returns what none of its ids may hold."""
+        return [*(token.decode() for token in self.partner.tokens), self.secret or ""]
 
 
 def operators(
@@ -43,13 +52,16 @@ def operators(
 
 
 def _view(path: Call, relations: Sequence[Relation], desk: Desk) -> Callable[[], Response]:
+    hide = masking(secret for relation in relations for secret in relation.secrets())
+
     def view() -> Response:
         call = path
         try:
             body = request.get_json()
             call = path.told_by(body)
             operator = _caller(call, body, relations)
-            fields, _ = call.schema.take(body)
+            checked = {key: body[key] for key in body if key.casefold() in CHECKED}
+            fields, _ = call.schema.take({**hide(body), **checked})
             _note(call, operator, fields)
             return json_response(call.answer(desk, operator, fields))
         except NotJson as error:

@@ -63,3 +63,61 @@ def test_a_round_whose_id_is_no_utf_8_is_not_played(both, verb):
 def test_an_id_in_utf_8_has_its_own_address(both):
     for user in ("Ren%C3%A9", "Ren%C3%A8"):
         assert both.send("PUT", f"/api/wallets/{user}/USD", token=wire.ADMIN).status == 201
+
+
+CREDENTIALS = {
+    "a provider's": "lm-token",
+    "the back office's": wire.ADMIN,
+    "an auditor's": wire.AUDITOR,
+    "a game's": provider.GAME,
+    "an operator's token": provider.TOKENS[provider.LM],
+    "an operator's secret": provider.SECRETS[provider.LM],
+}
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS.values(), ids=CREDENTIALS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/V4/Bet%3FMEMB_ID=acme&HASH={}",
+        "/V4/Bet&MEMB_ID=acme&HASH={}",
+        "/V4/cancelround%3FMEMB_ID=acme&HASH={}",
+        "/V4/Bet/{}",
+        "/api/wallets/{}/USD",
+    ],
+)
+def test_a_credential_that_was_written_into_a_path_is_in_no_log(both, path, method, credential):
+    before = both.err.stat().st_size
+
+    assert both.send(method, path.format(credential), token=wire.ADMIN).status in {404, 405}
+
+    said = both.err.read_text()[before:]
+    assert "***" in said
+    assert credential not in said
+
+
+@pytest.mark.parametrize("field", ["userId", "roundId", "uuid"])
+@pytest.mark.parametrize("credential", list(CREDENTIALS)[-2:])
+def test_an_operators_credential_in_another_field_is_57_and_in_no_log(both, field, credential):
+    said = f"my {CREDENTIALS[credential]}"
+
+    answer = both.send(
+        "POST", "/V4/CancelRound", provider.later_body("CancelRound", provider.LM, **{field: said})
+    )
+
+    assert (answer.status, answer.code) == (200, 57)
+    assert answer.json["description"] == f"{field}: must hold no credential"
+    assert CREDENTIALS[credential] not in both.err.read_text()
+
+
+def test_a_hash_is_of_what_was_sent_though_a_credential_in_it_is_hidden(both):
+    body = provider.cancel_body(provider.LM, roundId=None, note=CREDENTIALS["an operator's token"])
+
+    answer = both.send(
+        "POST",
+        f"/V4/cancelround?MEMB_ID=acme&HASH={provider.TOKENS[provider.LM]}",
+        {**body, "hash": provider.sign(body, provider.LM)},
+    )
+
+    assert (answer.status, answer.code) == (200, 0)
