@@ -48,7 +48,10 @@ class At(Schema):
 
 class When(Schema):
     at = Whole(metadata={"description": "position"})
-    as_of = fields.String(metadata={"description": "RFC 3339, or a date: its midnight in UTC"})
+    as_of = fields.String(
+        validate=validate.Length(min=1),
+        metadata={"description": "RFC 3339, or a date: its midnight in UTC"},
+    )
 
 
 class Named(Schema):

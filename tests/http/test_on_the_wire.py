@@ -121,3 +121,11 @@ def test_a_hash_is_of_what_was_sent_though_a_credential_in_it_is_hidden(both):
     )
 
     assert (answer.status, answer.code) == (200, 0)
+
+
+@pytest.mark.parametrize("asked", ["at=", "as_of=", "as_of=&min_position=2"])
+def test_a_question_about_no_moment_is_refused_and_not_answered_as_of_some_older_one(both, asked):
+    answer = both.get(f"/api/wallets/{wire.PLAYER}/USD?{asked}", wire.AUDITOR)
+
+    assert answer.status == 422
+    assert answer.json["detail"].startswith(asked.partition("=")[0])
