@@ -345,6 +345,7 @@ def _settled(document: dict[str, Any], environ: Mapping[str, str]) -> Settings:
     except msgspec.ValidationError as error:
         raise SettingsWrong(_readable(str(error))) from error
     _check_stores(settings)
+    _check_bearers(settings)
     _check_unique(settings)
     _check_operators(settings)
     return settings
@@ -500,17 +501,30 @@ def stores_of(settings: Settings) -> dict[str, str]:
     return books | {f"{block[party]}read_store": copy for party, copy in settings.copies().items()}
 
 
+def _bearers(settings: Settings) -> dict[str, str]:
+    """Returns the tokens that come in a header, by key."""
+    games = {"provider_book.token": settings.provider_book.token} if settings.provider_book else {}
+    return {f"{role}.token": token for role, token in settings.tokens().items()} | games
+
+
+def _check_bearers(settings: Settings) -> None:
+    seen: dict[str, str] = {}
+    for key, token in _bearers(settings).items():
+        if not _BEARER.fullmatch(token):
+            raise SettingsWrong(f"{key}: comes in a header: must be ASCII, with = at its end only")
+        if seen.setdefault(token, key) != key:
+            raise SettingsWrong(f"{key}: is {seen[token]} too")
+
+
+_BEARER = re.compile(r"[ -<>-~]+=*")
+
+
 def _check_unique(settings: Settings) -> None:
     seen: set[str] = set()
     for index, provider in enumerate(settings.provider):
         if provider.id.casefold() in seen:
             raise SettingsWrong(f"provider[{index}].id: {provider.id!r} is given twice")
         seen.add(provider.id.casefold())
-    if settings.auditor and settings.auditor.token == settings.admin.token:
-        raise SettingsWrong("auditor.token: is the admin's token too")
-    others = [settings.admin.token, *([settings.auditor.token] if settings.auditor else [])]
-    if settings.provider_book and settings.provider_book.token in others:
-        raise SettingsWrong("provider_book.token: is the admin's or the auditor's token too")
 
 
 def _check_operators(settings: Settings) -> None:
@@ -565,10 +579,8 @@ def _own(settings: Settings) -> Iterator[tuple[str, str, Hashable]]:
         yield "audit file", f"audit.folder with {file.name}", os.path.realpath(file)
     if settings.seals and settings.seals.folder:
         yield "seals", "seals.folder", os.path.realpath(settings.seals.folder)
-    for role, token in settings.tokens().items():
-        yield "token", f"{role}.token", token
-    if settings.provider_book:
-        yield "token", "provider_book.token", settings.provider_book.token
+    for key, token in _bearers(settings).items():
+        yield "token", key, token
     for index, provider in enumerate(settings.provider):
         for token in provider.tokens:
             yield "pair", f"provider[{index}].token with its member", (provider.member, token)

@@ -188,6 +188,15 @@ WRONG = {
     "decimals that are none": (f"{SMALLEST}[currencies]\nBTC = 'x'\n", "currencies"),
     "one token for admin and auditor": (f"{SMALLEST}[auditor]\ntoken = 'a'\n", "auditor.token"),
     "a token with an end of line": ('[admin]\ntoken = "a\\r\\n"\n', "admin.token"),
+    "an admin token that no header brings": ("[admin]\ntoken = 'ü'\n", "admin.token"),
+    "an auditor token that a header divides": (
+        f"{SMALLEST}[auditor]\ntoken = 'a=b'\n",
+        "auditor.token",
+    ),
+    "a game token that no header brings": (
+        f"provider_book.token = 'ü'\n{SMALLEST}",
+        "provider_book.token",
+    ),
     "a token with another sign that is no text": ('[admin]\ntoken = "a\\u0000"\n', "admin.token"),
     "a host that is no text": (f'{SMALLEST}[server]\nhost = "\\u0000"\n', "server.host"),
     "a token of a list with an end of line": (
