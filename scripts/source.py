@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Annotated, Literal, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import httpcore
 import msgspec
@@ -33,6 +32,12 @@ T = TypeVar("T")
 
 PAGE = 1000
 PATIENCE_S = 30.0
+
+NOT_ASKED = (
+    *(httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError),
+    *(TypeError, ValueError),
+)
+"""What asking a service comes to: it does not answer, or the address or the token can be nobody's."""
 
 
 class Source(Protocol):
@@ -122,9 +127,10 @@ class _Remote:
     """A service's `/api/events`, `/api/head` and `/api/seals`, with the auditor's token."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        parts = urlsplit(url)
+        scheme, _, rest = url.partition("://")
+        host, _, path = rest.rstrip("/").partition("/")
         self.name, self.store = url, None
-        self._base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/api'}"
+        self._base = f"{scheme}://{host}/{path or 'api'}"
         self._token = token
 
     def __enter__(self) -> "_Remote":
@@ -159,7 +165,7 @@ class _Remote:
             got = self._pool.request(
                 "GET", f"{self._base}{path}", headers=headers, extensions={"timeout": wait}
             )
-        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
+        except NOT_ASKED as error:
             raise StoreUnfit(f"{self.name}: {error or type(error).__name__}") from error
         if got.status != 200:
             what = f"{self.name}{path.partition('?')[0]}: HTTP {got.status}"

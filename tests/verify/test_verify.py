@@ -861,6 +861,10 @@ def test_a_key_that_no_seal_could_be_checked_with_is_told_of(tmp_path: Path) -> 
         ("PATH", "--seals", "nowhere.jsonl"),
         ("PATH", "--resume", "PATH"),
         ("http://127.0.0.1:9",),
+        ("http://127.0.0.1:9/ü",),
+        ("http://127.0.0.1:9", "--token", "ü"),
+        ("http://127.0.0.1:port",),
+        ("http://[::1",),
         ("PATH", "--other"),
     ],
 )
