@@ -1,6 +1,8 @@
 """The `roundbook` command."""
 
+import signal
 import sys
+from io import TextIOWrapper
 
 import click
 from eventsourcing.persistence import PersistenceError
@@ -51,10 +53,25 @@ for verb in (
 UNFIT = (SettingsWrong, StoreUnfit, PersistenceError, Unreadable, OSError, sqlite3.Error)
 
 
+def _check_text(arguments: list[str]) -> None:
+    """Raises UsageError where a name was typed in no UTF-8: no book could hold it."""
+    for each in arguments:
+        if each != each.encode(errors="replace").decode():
+            raise click.UsageError(f"{each!r} is no UTF-8")
+
+
 def main() -> None:
     """Runs the command; what the user can mend is one sentence on standard error, exit 2."""
+    if isinstance(sys.stdout, TextIOWrapper):  # an id may hold what a terminal has no sign for
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        roundbook()
+        _check_text(sys.argv)
+        sys.exit(roundbook(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(128 + signal.SIGINT)
     except UNFIT as error:
         click.echo(f"roundbook: {error}", err=True)
         sys.exit(2)

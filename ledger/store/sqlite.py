@@ -119,7 +119,7 @@ class SQLiteStore(SqlStore):
                 f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}",
             )
             self._create(create=create)
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeEncodeError) as error:
             raise StoreUnfit(f"store: {self._path}: {error}{_why(self._path)}") from error
 
     # connections

@@ -1,4 +1,10 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +14,8 @@ from ledger.sealing import Sealer
 from scripts.cli import roundbook
 from tests import controls, seals
 from tests.provider import examples
+
+ROOT = Path(__file__).parents[2]
 
 NOT_THERE = {
     "balance nobody USD --from audit.db": "player nobody has no wallet in USD",
@@ -55,3 +63,50 @@ def test_what_is_not_there_is_one_sentence_and_exits_1(
     assert done.stderr.startswith("Error: ")
     assert NOT_THERE[command] in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def process(*arguments: str | bytes, cwd: Any, **environ: str) -> Any:
+    return subprocess.Popen(
+        [sys.executable, "-m", "scripts.cli", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_name_that_is_no_utf_8_accuses_no_audit_file(folder: Any) -> None:
+    with process("balance", b"\xfc", "USD", "--from", "audit.db", cwd=folder) as done:
+        said, told = done.communicate()
+
+    assert (done.returncode, said, told) == (2, "", "Error: '\\udcfc' is no UTF-8\n")
+
+
+def test_a_folder_that_is_no_utf_8_accuses_no_book(folder: Any) -> None:
+    other = Path(os.fsdecode(bytes(folder) + b"/\xfc"))
+    other.mkdir()
+    (other / "book.db").write_bytes((folder / "book.db").read_bytes())
+    with process("verify", "book.db", cwd=other) as done:
+        said, told = done.communicate()
+
+    assert (done.returncode, said, told.count("\n")) == (2, "", 1)
+
+
+def test_what_a_terminal_has_no_sign_for_is_escaped(folder: Any) -> None:
+    command = ("audit-file", "\u73a9.db", "--from", "book.db")
+    with process(*command, cwd=folder, PYTHONIOENCODING="latin-1") as done:
+        said, _ = done.communicate()
+
+    assert done.returncode == 0
+    assert said.startswith("\\u73a9.db holds the operator's book")
+
+
+def test_a_command_that_was_interrupted_does_not_say_that_a_book_is_wrong(folder: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with process("verify", url, cwd=folder) as asking, silent.accept()[0]:
+            asking.send_signal(signal.SIGINT)
+            asking.wait()
+
+    assert asking.returncode == 128 + signal.SIGINT
