@@ -8,6 +8,8 @@ from ledger.money import to_text
 WIDTH, HEIGHT = 960, 220
 LEFT, RIGHT, TOP, BOTTOM = 110, 12, 14, 26
 LINES = 4
+DIGIT = 8
+"""As wide as a digit of a label is, at most."""
 
 
 class Step(NamedTuple):
@@ -36,11 +38,15 @@ class Rule(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """What a page draws. `later`: the line behind the step that is looked at, empty where it is the last."""
+    """What a page draws. `later`: the line behind the step that is looked at, empty where it is the last.
+
+    `left`: where it begins, behind the labels of its rules.
+    """
 
     path: str
     later: str
     dots: list[Dot]
+    left: int
     rules: list[Rule]
     first: str
     last: str
@@ -53,10 +59,12 @@ def step_line(steps: Sequence[Step], *, scale: int, upto: int | None = None) -> 
         return None
     low, high = min(s.value for s in steps), max(s.value for s in steps)
     begin, span = steps[0].x, max(steps[-1].x - steps[0].x, 1)
-    wide, tall = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    values = sorted({low + (high - low) * part // (LINES - 1) for part in range(LINES)})
+    left = max(LEFT, *(DIGIT * (2 + len(to_text(value, scale))) for value in values))
+    wide, tall = WIDTH - left - RIGHT, HEIGHT - TOP - BOTTOM
 
     def across(x: int) -> int:
-        return LEFT + (x - begin) * wide // span
+        return left + (x - begin) * wide // span
 
     def down(value: int) -> int:
         return TOP + tall - ((value - low) * tall // (high - low) if high > low else tall // 2)
@@ -69,12 +77,12 @@ def step_line(steps: Sequence[Step], *, scale: int, upto: int | None = None) -> 
     known = sum(dot.kind != "later" for dot in dots)
     path, later = _line(dots[:known]), _line(dots[known - 1 :]) if known < len(dots) else ""
     end = f"H{WIDTH - RIGHT}"
-    values = sorted({low + (high - low) * part // (LINES - 1) for part in range(LINES)})
     said = f"from {to_text(steps[0].value, scale)} to {to_text(steps[-1].value, scale)}"
     return Chart(
         path if later else path + end,
         later and later + end,
         dots,
+        left,
         [Rule(down(value), to_text(value, scale)) for value in values],
         steps[0].label,
         steps[-1].label,

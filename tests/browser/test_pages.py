@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -458,6 +459,13 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with closing(sqlite3.connect(files[0])) as db, db:
         db.execute("update rounds set won = won + 1 where round = 'l'")
         db.execute("insert into contradictions values (1, 'then', 7, 'is gone')")
+    with audit_served(folder, *files) as url:
+        yield url
+
+
+@contextmanager
+def audit_served(folder: Path, *files: Path) -> Iterator[str]:
+    """Gives the address of `roundbook audit-serve` over audit files."""
     port = free_port()
     clean = {k: v for k, v in os.environ.items() if not k.startswith("ROUNDBOOK_")}
     process = subprocess.Popen(
