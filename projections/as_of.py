@@ -52,11 +52,14 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A bet or a result in a round. `state`: where it stands; `reversal`: the transaction that reversed it."""
+    """A bet or a result in a round. `state`: where it stands; `reversal`: the transaction that reversed it.
+
+    `amount`: None where no event says it: of a bet that is known from its reversal, or came after it.
+    """
 
     kind: str
     reference: str
-    amount: int = 0
+    amount: int | None = None
     state: str
     transaction_id: str = ""
     reversal: str = ""
@@ -255,7 +258,9 @@ def _at_operator(known: Transactions, event: Any) -> None:
 
 def _of_provider(told: list[Recorded]) -> dict[str, Any]:
     said, known = _folded(told, provider_rounds, _at_provider)
-    back = sum(each.amount for each in known.values() if each.state in ("refunding", "refunded"))
+    back = sum(
+        each.amount or 0 for each in known.values() if each.state in ("refunding", "refunded")
+    )
     columns = ("user", "currency", "scale", "game", "status", "staked", "won", "opened_at")
     return {
         **{column: said[column] for column in columns},
@@ -291,7 +296,7 @@ def _new(kind: str, event: Any, state: str) -> Transaction:
     return Transaction(
         kind=kind,
         reference=event.reference,
-        amount=getattr(event, "amount", 0),
+        amount=getattr(event, "amount", None),
         state=state,
         transaction_id=getattr(event, "transaction_id", ""),
     )

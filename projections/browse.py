@@ -191,9 +191,10 @@ join bets b on b.operator = r.operator and b.reference = r.reference where r.ope
 def transactions(found: RoundAsOf) -> Report:
     """Returns a round's bets and results as they stood."""
     columns = ("kind", "reference", "amount", "state", "transaction_id", "reversal")
+    amounts = decimals(found.scale, (t.amount for t in found.transactions))
     rows = [
-        (t.kind, t.reference, to_text(t.amount, found.scale), t.state, t.transaction_id, t.reversal)
-        for t in found.transactions
+        (t.kind, t.reference, amount, t.state, t.transaction_id, t.reversal)
+        for t, amount in zip(found.transactions, amounts, strict=True)
     ]
     return Report("Bets and results", columns, rows)
 

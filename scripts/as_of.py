@@ -19,7 +19,7 @@ from ledger.store import Record
 from projections import as_of
 from projections.as_of import Balance, Entry, Line, NotThere, RoundAsOf
 from projections.audit_file import Contradiction, is_audit_file
-from projections.forms import plain
+from projections.forms import decimals, plain
 from scripts import options, tables
 from scripts.audit_file import catch_up
 from scripts.opened import opened
@@ -98,9 +98,10 @@ def round_(
     with _book(where, token) as db:
         found = as_of.round_as_of(db, provider, round_id, at=version)
         said = _money(found, "staked", "won", "reversed")
+        amounts = decimals(found.scale, (each.amount for each in found.transactions))
         transactions = [
-            {**asdict(each), "amount": to_text(each.amount, found.scale)}
-            for each in found.transactions
+            {**asdict(each), "amount": amount}
+            for each, amount in zip(found.transactions, amounts, strict=True)
         ]
     if as_json:
         click.echo(msgspec.json.encode({**said, "transactions": transactions}))

@@ -512,3 +512,11 @@ def test_a_wallet_whose_time_is_none_is_no_failure_of_ours(tamper: Tamper) -> No
 
     url = address("operator", "wallet", user=controls.PLAYER, currency="USD")
     assert pages.get(url).status_code != 500
+
+
+def test_a_bet_whose_amount_no_event_says_has_none(pages: FlaskClient) -> None:
+    page = shown(pages, round_of("operator", "late"))
+
+    columns, (row,) = table(page, "transactions")
+    bet = dict(zip(columns, row, strict=True))
+    assert (bet["reference"], bet["state"], bet["amount"]) == ("buried", "refused", "")
