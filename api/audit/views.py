@@ -272,7 +272,12 @@ def wallet(look: Look) -> View:
         },
         [
             shell("balance", user, currency, options=[*option, "--from", look.file]),
-            shell("report", "daily-wallets", look.file, options=[f"--user={user}"]),
+            shell(
+                "report",
+                "daily-wallets",
+                look.file,
+                options=[f"--user={user}", f"--currency={currency}"],
+            ),
         ],
         {
             "chart": step_line(steps, scale=found.scale),

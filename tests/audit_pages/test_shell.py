@@ -139,3 +139,11 @@ def test_a_name_that_begins_with_a_dash_can_be_typed(tmp_path: Path) -> None:
         for words in lines(shown(pages, url)):
             done = run(words)
             assert done.exit_code == 0, (words, done.output)
+
+
+def test_the_report_under_a_wallet_is_of_its_currency_alone(pages: FlaskClient) -> None:
+    asked = {"user": controls.PLAYER, "currency": controls.CURRENCY}
+    page = shown(pages, address("operator", "wallet", **asked))
+
+    (words,) = [words for words in lines(page) if words[1] == "report"]
+    assert words[-2:] == [f"--user={controls.PLAYER}", f"--currency={controls.CURRENCY}"]
