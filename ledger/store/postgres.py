@@ -185,7 +185,9 @@ class PostgresStore(SqlStore):
     def _check(self) -> None:
         if not self._exists():
             raise StoreUnfit(f"store: there is no schema {self._schema} in {told(self._url)}")
-        if not self._read_only:  # an old book lacks it
+        if not self._read_only:  # an old book lacks them
+            if not self._is("to_regprocedure('append(jsonb)') is not null"):
+                self._create()
             self._may_presume = self._is("to_regprocedure('presume(jsonb)') is not null")
 
     def _exists(self) -> bool:

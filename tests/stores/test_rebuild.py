@@ -1,6 +1,7 @@
 import json
 from contextlib import closing
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 
@@ -122,3 +123,16 @@ def test_a_rebuild_makes_no_events_anew(tmp_path, store):
 
     with pytest.raises(StoreUnfit, match="stored_events_are_never_updated is not as a book makes"):
         run("--store", store, code=2)
+
+
+def test_a_database_of_an_older_version_is_rebuilt_as_it_is(postgres):
+    url = postgres.new_book()
+    with closing(controls.new_book(url)) as book:
+        controls.fund(book)
+    address, _, schema = url.partition("?schema=")
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"drop sequence {schema}.tables_made")
+        connection.execute(f"drop function {schema}.append, {schema}.presume")
+
+    run("--store", url, code=0)
+    run("--check", "--store", url, code=0)
