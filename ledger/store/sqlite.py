@@ -5,8 +5,9 @@ Several processes may share the file: the write lock is taken before anything is
 
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -38,6 +39,9 @@ SCAN_CACHE_KIB = 200
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
 ANEW = "; tables of an older version are made anew by roundbook rebuild"
+
+LOOK_S = 0.01
+"""How often it is made sure that the files still lie where they were opened: a look takes 6 µs."""
 
 LEAST_ROOM_BYTES = 64 * 1024
 """To open a book at all: what is beside its file is made anew."""
@@ -80,6 +84,11 @@ create trigger if not exists seals_are_never_deleted before delete on seals
 begin select raise(abort, 'seals are immutable'); end;
 """
 
+MOVED = (
+    " or its -wal is not the file that was opened: put it back, or copy the book from this service"
+    " before you stop it"
+)
+
 _FOUND = "select type, name, sql, tbl_name from sqlite_schema"
 _SCAN = "select position, stream, version, topic, cast(state as blob), hash from stored_events"
 _NEXT = "where position > coalesce(?, -9223372036854775808) order by position limit 1"
@@ -119,6 +128,7 @@ class SQLiteStore(SqlStore):
                 f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}",
             )
             self._create(create=create)
+            self._lay, self._look_at = self._lie(), 0.0
         except (apsw.Error, UnicodeEncodeError) as error:
             raise StoreUnfit(f"store: {self._path}: {error}{_why(self._path)}") from error
 
@@ -218,13 +228,32 @@ class SQLiteStore(SqlStore):
         return "" if said == "ok" else said
 
     def _new_reader(self) -> apsw.Connection:
+        if not self._read_only:
+            self._check_lies()
         return self._connect("pragma query_only = on")
 
     @property
     def _writer(self) -> apsw.Connection:
         return self._connection
 
+    def _lie(self) -> list[tuple[int, int]]:
+        """Returns which files lie at its paths. Raises FileNotFoundError."""
+        found = [os.stat(self._path), os.stat(f"{self._path}-wal")]
+        return [(each.st_dev, each.st_ino) for each in found]
+
+    def _check_lies(self) -> None:
+        """What is written to a file that was removed or replaced ends with the process. Raises OperationalError."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        with suppress(FileNotFoundError):
+            if self._lie() == self._lay:
+                self._look_at = now + LOOK_S
+                return
+        raise persistence.OperationalError(f"{self._path}{MOVED}")
+
     def _begin(self, ahead: Asked, *, presumed: bool) -> None:  # noqa: ARG002  (all is near)
+        self._check_lies()
         self._connection.execute("begin immediate")
 
     def _arrive(self, left: object) -> tuple[Head, bool]:

@@ -1,0 +1,59 @@
+import os
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from scripts.cli import roundbook
+from tests.crash.books import check_the_book
+from tests.crash.load import PLAYERS
+from tests.crash.test_disk_full import Bets
+from tests.http import wire
+from tests.http.server import serving, until
+
+
+def remove(folder):
+    for file in folder.glob("book.db*"):
+        file.unlink()
+
+
+def move(folder):
+    (folder / "book.db").rename(folder / "moved.db")
+
+
+def replace(folder):
+    shutil.copy(folder / "book.db", folder / "other.db")
+    os.replace(folder / "other.db", folder / "book.db")
+
+
+def remove_the_wal(folder):
+    (folder / "book.db-wal").unlink()
+
+
+@pytest.mark.parametrize("lose", [remove, move, replace, remove_the_wal])
+def test_a_book_whose_files_are_gone_takes_no_bet_and_can_be_copied_from_its_service(
+    tmp_path, lose
+):
+    books = tmp_path / "books"
+    books.mkdir()
+    with serving(tmp_path, wire.document(f"sqlite:///{books}/book.db")) as server:
+        server.fund(*PLAYERS)
+        bets = Bets(server)
+        assert bets.first_refused() is None
+        lose(books)
+        number, code = until(bets.first_refused, "the files are missed")
+        assert code == 998
+        assert server.get("/readyz").status == 503
+        assert "put it back, or copy the book from this service" in server.err.read_text()
+
+        rescued = f"sqlite:///{tmp_path}/rescued.db"
+        copy = ["copy", f"http://127.0.0.1:{server.port}", rescued, "--token", wire.AUDITOR]
+        done = CliRunner().invoke(roundbook, copy)
+        assert done.exit_code == 0, done.output
+        check_the_book(tmp_path / "rescued.db", bets.acknowledged)
+
+        if lose is move:
+            (books / "moved.db").rename(books / "book.db")
+            assert bets.send(number) == 0
+            assert server.get("/readyz").status == 200
+            check_the_book(books / "book.db", bets.acknowledged)
