@@ -95,12 +95,16 @@ def _load_json(incoming: Request, _: Any) -> Any:
 
 
 def add_call(
-    blueprint: APIBlueprint, path: str, view: Callable[[], Response], call: Described, **more: Any
+    blueprint: APIBlueprint,
+    path: str,
+    view: Callable[[], Response],
+    call: Described,
+    security: Any = None,
 ) -> None:
     """Adds a partner's call to the paths, and to /docs; its view reads its body itself, without wrappers."""
     example: Any = {"description": "Answered", "content": {JSON: {"example": call.example}}}
     summary = (call.answer.__doc__ or "").rstrip(".")
-    described = blueprint.doc(summary=summary, responses={200: example}, **more)(
+    described = blueprint.doc(summary=summary, responses={200: example}, security=security)(
         blueprint.input(call.schema, validation=False)(view)
     )
     vars(view)["_spec"] = vars(described)["_spec"]

@@ -68,7 +68,7 @@ def _view(path: Call, relations: Sequence[Relation], desk: Desk) -> Callable[[],
             return _denied(call, Malformed(str(error), field="body"), 400)
         except RequestEntityTooLarge:
             return _denied(call, Malformed("the body is larger than 64 KiB", field="body"), 413)
-        except HTTPException:
+        except HTTPException:  # whoever called has gone
             raise
         except CredentialWrong as wrong:
             return _denied(call, wrong, 401)
