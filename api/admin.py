@@ -23,7 +23,7 @@ from api.operator.schemas import Cash
 from ledger.event import time_of
 from ledger.money import to_text
 from ledger.operator import commands
-from ledger.operator.book import Book, Reading
+from ledger.operator.book import Book, Outcome, Reading
 from ledger.operator.round import Round
 from ledger.operator.wallet import Wallet
 from ledger.reader import whole
@@ -120,37 +120,45 @@ def admin(
             return json_response(travel.balance(shelf, user, currency, request.args))
         return _wallet(reading.wallet(user, currency))
 
-    def cash(kind: type[commands.Deposit | commands.Withdraw]) -> Callable[..., Response]:
-        def move(user: str, currency: str, json_data: dict[str, Any]) -> Response:
-            outcome = book.submit(kind(user=user, currency=currency, **json_data))
-            return json_response(
-                {
-                    "transactionId": outcome.transaction_id,
-                    "reference": json_data["reference"],
-                    "currency": currency,
-                    "cash": to_text(outcome.cash, outcome.scale),
-                }
-            )
+    def moved(outcome: Outcome, reference: str) -> Response:
+        return json_response(
+            {
+                "transactionId": outcome.transaction_id,
+                "reference": reference,
+                "currency": outcome.currency,
+                "cash": to_text(outcome.cash, outcome.scale),
+            }
+        )
 
-        move.__name__ = kind.__name__.lower()
-        return move
+    @blueprint.post(f"{path}/deposits")
+    @may_write
+    @blueprint.input(Cash)
+    @blueprint.doc(summary="Pay cash in")
+    def deposit(user: str, currency: str, json_data: dict[str, Any]) -> Response:
+        command = commands.Deposit(user=user, currency=currency, **json_data)
+        return moved(book.submit(command), command.reference)
 
-    for kind, plural in ((commands.Deposit, "deposits"), (commands.Withdraw, "withdrawals")):
-        view = blueprint.input(Cash)(cash(kind))
-        view = blueprint.doc(summary=f"{kind.__doc__}".rstrip("."))(view)
-        blueprint.post(f"{path}/{plural}")(may_write(view))
+    @blueprint.post(f"{path}/withdrawals")
+    @may_write
+    @blueprint.input(Cash)
+    @blueprint.doc(summary="Pay cash out")
+    def withdraw(user: str, currency: str, json_data: dict[str, Any]) -> Response:
+        command = commands.Withdraw(user=user, currency=currency, **json_data)
+        return moved(book.submit(command), command.reference)
 
-    def switch(kind: type[commands.Freeze | commands.Unfreeze]) -> Callable[..., Response]:
-        def turn(user: str, currency: str) -> Response:
-            book.submit(kind(user=user, currency=currency))
-            return _wallet(book.wallet(user, currency))
+    @blueprint.post(f"{path}/freeze")
+    @may_write
+    @blueprint.doc(summary="Refuse new bets of this wallet")
+    def freeze(user: str, currency: str) -> Response:
+        book.submit(commands.Freeze(user=user, currency=currency))
+        return _wallet(book.wallet(user, currency))
 
-        turn.__name__ = kind.__name__.lower()
-        return turn
-
-    for turned, verb in ((commands.Freeze, "freeze"), (commands.Unfreeze, "unfreeze")):
-        view = blueprint.doc(summary=f"{turned.__doc__}".rstrip("."))(switch(turned))
-        blueprint.post(f"{path}/{verb}")(may_write(view))
+    @blueprint.post(f"{path}/unfreeze")
+    @may_write
+    @blueprint.doc(summary="Take bets of this wallet again")
+    def unfreeze(user: str, currency: str) -> Response:
+        book.submit(commands.Unfreeze(user=user, currency=currency))
+        return _wallet(book.wallet(user, currency))
 
     @blueprint.get("/rounds/<provider>/<id:round_id>")
     @may_read
