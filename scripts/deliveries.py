@@ -45,7 +45,7 @@ def deliveries(context: click.Context, config: Path | None, limit: int, *, as_js
     if as_json:
         click.echo(msgspec.json.encode([delivery_json(each) for each in found]))
     elif found:
-        _show(found)
+        show(COLUMNS, map(_cells, found), title=f"{len(found)} undelivered")
     else:
         click.echo("every call is answered")
 
@@ -75,10 +75,6 @@ def retry(config: Path | None, id_: str, *, as_json: bool) -> None:
         click.echo(msgspec.json.encode({"id": id_, "retried": recorded}))
     else:
         click.echo(f"{id_} {'is due now' if recorded else 'needs no retry'}")
-
-
-def _show(found: list[Delivery]) -> None:
-    show(COLUMNS, map(_cells, found), title=f"{len(found)} undelivered")
 
 
 def _cells(found: Delivery) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 
 import click
 import msgspec
+from msgspec.structs import astuple
 from rich.console import Console
 from rich.progress import Progress
 
@@ -50,8 +51,9 @@ def reconcile(
     Example: roundbook reconcile roundbook.db provider.db --since 2026-11-01
     """
     after = _begun(since) if since else ""
+    quiet = not sys.stderr.isatty()
     with (
-        Progress(console=Console(stderr=True), transient=True, disable=not _watched()) as progress,
+        Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress,
         _events(operator_store, "operator", progress) as ours,
         _events(provider_store, "provider", progress) as theirs,
     ):
@@ -59,7 +61,7 @@ def reconcile(
             found = compare(operator=ours, provider=theirs, operators=operators, since=after)
         except OperatorUnknown as unknown:
             raise click.BadParameter(str(unknown), param_hint="--operator") from None
-    _PRINTERS[form](found)
+    _print(found, form)
     sys.exit(1 if found.differences else 0)
 
 
@@ -72,10 +74,6 @@ def _begun(since: str) -> str:
     if after > text(utc_now()):
         raise click.BadParameter(f"{since} is still to come", param_hint="--since")
     return after
-
-
-def _watched() -> bool:
-    return sys.stderr.isatty()
 
 
 @contextmanager
@@ -99,16 +97,19 @@ def _decoded(rows: Iterable[Row], mapper: Mapper, complaint: str) -> Iterator[Ev
 # printing
 
 
-def _print_json(found: Reconciled) -> None:
-    click.echo(msgspec.json.encode(found))
+def _print(found: Reconciled, form: str) -> None:
+    fields, rows = Difference.__struct_fields__, list(map(astuple, found.differences))
+    if form == "json":
+        click.echo(msgspec.json.encode(found))
+    elif form == "csv":
+        click.echo(as_csv(Report("Differences", fields, rows)), nl=False)
+    else:
+        _say(found)
+        if rows:
+            tables.show([name.replace("at_", "at the ") for name in fields], rows)
 
 
-def _print_csv(found: Reconciled) -> None:
-    rows = list(map(_cells, found.differences))
-    click.echo(as_csv(Report("Differences", Difference.__struct_fields__, rows)), nl=False)
-
-
-def _print_table(found: Reconciled) -> None:
+def _say(found: Reconciled) -> None:
     compared = ", ".join(f"{count} {what}" for what, count in found.compared.items())
     count = len(found.differences)
     verdict = f"{count} differ{'s' if count == 1 else ''}" if count else "nothing differs"
@@ -117,17 +118,3 @@ def _print_table(found: Reconciled) -> None:
         click.echo(
             f"not compared, as the provider's book is not theirs: {', '.join(found.left_out)}"
         )
-    if count:
-        _show(found.differences)
-
-
-def _show(differences: list[Difference]) -> None:
-    columns = [name.replace("at_", "at the ") for name in Difference.__struct_fields__]
-    tables.show(columns, map(_cells, differences))
-
-
-def _cells(difference: Difference) -> tuple[str, ...]:
-    return msgspec.structs.astuple(difference)
-
-
-_PRINTERS = {"json": _print_json, "csv": _print_csv, "table": _print_table}

@@ -89,7 +89,7 @@ def report(
             made = REPORTS[name].make(db, asked)
     except RoundUnknown as unknown:
         raise click.ClickException(str(unknown)) from None
-    _PRINTERS[form](made)
+    _print(made, form)
     sys.exit(0 if made.holds else 1)
 
 
@@ -115,12 +115,13 @@ def _check_party(name: str, db: Database, file: Path) -> None:
 # printing
 
 
-def _print_json(made: Report) -> None:
-    click.echo(msgspec.json.encode(as_plain(made)))
-
-
-def _print_csv(made: Report) -> None:
-    click.echo(as_csv(made), nl=False)
+def _print(made: Report, form: str) -> None:
+    if form == "json":
+        click.echo(msgspec.json.encode(as_plain(made)))
+    elif form == "csv":
+        click.echo(as_csv(made), nl=False)
+    else:
+        _print_table(made)
 
 
 def _print_table(made: Report) -> None:
@@ -129,6 +130,3 @@ def _print_table(made: Report) -> None:
     else:
         click.echo(f"{made.title}: nothing")
     click.echo(made.note)
-
-
-_PRINTERS = {"json": _print_json, "csv": _print_csv, "table": _print_table}
