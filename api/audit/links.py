@@ -31,7 +31,7 @@ class Shown(NamedTuple):
 
 def page(party: str, view: str, **about: Any) -> str:
     """Returns the address of a page about something; what is None is left out."""
-    known = {key.rstrip("_"): value for key, value in about.items() if value is not None}
+    known = {key: value for key, value in about.items() if value is not None}
     return f"/audit/{party}/{view}" + (f"?{urlencode(known)}" if known else "")
 
 
