@@ -58,6 +58,8 @@ create table seals (
     seal text not null -- as it was made
 ) strict;
 create index seals_of_position on seals (position);
+create unique index events_of_stream on events (stream, version);
+create index events_of_clock on events (clock);
 create index events_of_topic on events (topic, position);
 create table contradictions (
     number integer not null primary key,

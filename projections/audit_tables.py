@@ -46,8 +46,6 @@ create table events (
     hash text not null, -- SHA-256(previous_hash, stream, 0, version, 0, topic, 0, state)
     previous_hash text not null
 ) strict;
-create unique index events_of_stream on events (stream, version);
-create index events_of_clock on events (clock);
 
 create table accounts (
     account text not null primary key, -- player/USER/CURRENCY, round/PROVIDER/ROUND, cashier/CURRENCY, promo/...
