@@ -53,9 +53,6 @@ PROVIDER = {
 }
 """Who answers what, by dialect: the operator's wallet, and the provider."""
 
-BOOKS = {"operator": "book", "provider": "provider_book"}
-"""Where an application keeps each party's book."""
-
 DOCS = {"app_name": "Roundbook", "layout": "BaseLayout", "tryItOutEnabled": True}
 PARTNER = {
     name: {"type": "apiKey", "in": "query", "name": name, "description": "The partner's"}
@@ -94,7 +91,7 @@ def create_app(
         served |= own
     app.extensions["direct"] = _direct(settings, served)
     providers = {p.id.casefold(): p.id for p in settings.provider}
-    shelf = Shelf(settings.audit_files(), lambda party: _store(app, party).head().position)
+    shelf = Shelf(settings.audit_files(), lambda party: books_of(app)[party].store.head().position)
     app.extensions["copies"] = copies = _copies(settings)
     reading = Reading(copies["operator"]) if "operator" in copies else book
     app.register_blueprint(admin(book, bearer(settings.tokens()), providers, shelf, read, reading))
@@ -119,21 +116,26 @@ def _copies(settings: Settings) -> dict[str, Store]:
     }
 
 
+def books_of(app: APIFlask) -> dict[str, Book | ProviderBook]:
+    """Returns the books of an application, by party."""
+    names = {"operator": "book", "provider": "provider_book"}
+    return {party: app.extensions[name] for party, name in names.items() if name in app.extensions}
+
+
 def close(app: APIFlask) -> None:
     """Stops the background work and closes the books of an application."""
     for each in app.extensions["background"]:
         each.stop()
-    for name in BOOKS.values():
-        if name in app.extensions:
-            app.extensions[name].close()
+    for book in books_of(app).values():
+        book.close()
     for copy in app.extensions["copies"].values():
         copy.close()
 
 
 def start(app: APIFlask) -> None:
     """Starts the background work of an application: the worker, where it is not elsewhere, and the seals."""
-    for name in BOOKS.values():
-        if name in app.extensions and app.extensions[name].store.copies() == "asynchronous":
+    for book in books_of(app).values():
+        if book.store.copies() == "asynchronous":
             http.warn(
                 "copies are asynchronous", told="a node that dies takes answered bets with it"
             )
@@ -163,25 +165,24 @@ def _add_sealing(app: APIFlask, seals: Seals, now: Callable[[], datetime]) -> No
         raise SettingsWrong(f"seals.key: {seals.key}: {error}") from error
     if seals.folder:
         make_folder(Path(seals.folder), "seals.folder")
-    for party, name in BOOKS.items():
-        if name in app.extensions:
-            sealer = Sealer(
-                _store(app, party),
-                signed,
-                every_events=seals.every_events,
-                every_s=seals.every_s,
-                file=Path(seals.folder, f"{party}.seals.jsonl") if seals.folder else None,
-                now=now,
+    for party, book in books_of(app).items():
+        sealer = Sealer(
+            book.store,
+            signed,
+            every_events=seals.every_events,
+            every_s=seals.every_s,
+            file=Path(seals.folder, f"{party}.seals.jsonl") if seals.folder else None,
+            now=now,
+        )
+        app.extensions["sealers"][party] = sealer
+        app.extensions["background"].append(
+            Periodic(
+                sealer.seal_if_due,
+                every_s=LOOK_EVERY_S,
+                name=f"{party}'s seals",
+                on_defect=http.log_defect,
             )
-            app.extensions["sealers"][party] = sealer
-            app.extensions["background"].append(
-                Periodic(
-                    sealer.seal_if_due,
-                    every_s=LOOK_EVERY_S,
-                    name=f"{party}'s seals",
-                    on_defect=http.log_defect,
-                )
-            )
+        )
 
 
 def _tell_of_new_key(sealer: Sealer, party: str) -> None:
@@ -192,11 +193,6 @@ def _tell_of_new_key(sealer: Sealer, party: str) -> None:
                 told=f"the last seal of the {party}'s book is by {last.key}, which did not hand over"
                 f" to {sealer.key}: who trusts that one only will call what is sealed now forged",
             )
-
-
-def _store(app: APIFlask, party: str) -> Store:
-    store: Store = app.extensions[BOOKS[party]].store
-    return store
 
 
 def _add_pages(app: APIFlask, settings: Settings, shelf: Shelf) -> None:

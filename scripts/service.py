@@ -25,7 +25,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-from api import BOOKS, close, create_app, start
+from api import books_of, close, create_app, start
 from api.folders import make_folder
 from api.loop import Service
 from api.settings import Settings, SettingsWrong, stores_of
@@ -112,9 +112,7 @@ def _load(
     start(app)
     gc.collect()
     gc.freeze()  # what lives as long as the process is not looked through again, 50 ms each time
-    remote = any(
-        app.extensions[name].store.remote for name in BOOKS.values() if name in app.extensions
-    )
+    remote = any(book.store.remote for book in books_of(app).values())
     return Service(
         app.wsgi_app,
         partial(close, app),
