@@ -4,7 +4,7 @@ Pure: no clock, no store. Every row of the contract's "What the wallet does" is 
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol, assert_never
+from typing import Any, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -437,17 +437,8 @@ def _cancelled(state: Round, at: str) -> events.RoundCancelled:
 # what belongs together
 
 
-class AboutGame(Protocol):
-    """A call about one player's money in one game."""
-
-    @property
-    def provider(self) -> str: ...
-    @property
-    def user(self) -> str: ...
-    @property
-    def currency(self) -> str: ...
-    @property
-    def game(self) -> str: ...
+AboutGame = commands.PlaceBet | commands.RecordResult | commands.ReverseBet | commands.EndRound
+"""What is about one player's money in one game."""
 
 
 def _opened(state: Round, call: AboutGame, at: str, round_id: str) -> list[Event]:
