@@ -1,5 +1,6 @@
 """The demo's report, as people read it, and what they can look at and run by themselves."""
 
+import shlex
 import shutil
 import sys
 import textwrap
@@ -148,6 +149,6 @@ def again(stage: Stage) -> str:
     return f"""
 Both services are stopped, their books are kept. To start them again:
 
-cd {stage.folder}
+cd {shlex.quote(str(stage.folder))}
 roundbook serve --config operator/roundbook.toml
 roundbook serve --config provider/roundbook.toml"""

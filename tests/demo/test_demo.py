@@ -17,6 +17,8 @@ from projections import IN_TRANSACTION as OPERATOR_TABLES
 from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
 from scripts.demo import Report
 from scripts.demo_evening import MUST_NOT_HAPPEN
+from scripts.demo_report import again
+from scripts.demo_side import set_up
 from tests.http.server import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,6 +150,15 @@ def test_a_report_of_which_one_thing_is_wrong_has_that_one_fault(evening: Any) -
 
     assert reported(evening).faults == []
     assert [len(reported(evening, **each).faults) for each in wrong] == [1] * len(wrong)
+
+
+def test_the_way_back_to_what_is_kept_can_be_pasted(tmp_path: Path) -> None:
+    folder = tmp_path / "an evening; its books"
+    folder.mkdir()
+    with set_up(folder, sweep_cap=1, seed=1) as stage:
+        (way,) = [line for line in again(stage).splitlines() if line.startswith("cd ")]
+
+    assert subprocess.check_output(["bash", "-c", f"{way} && pwd"], text=True) == f"{folder}\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
