@@ -57,9 +57,18 @@ bench_folder = click.option(
     help="Where what is measured is made, and removed again [default: the system's temporary one].",
 )
 
+
+def can_be_made(_: click.Context, __: click.Parameter, file: Path | None) -> Path | None:
+    """Returns a file that is written in the end: nobody waits for what is lost then. Raises BadParameter."""
+    if file and not (file.exists() or os.access(file.parent, os.W_OK)):
+        raise click.BadParameter(f"nothing can be made in the folder of {file}")
+    return file
+
+
 picture = click.option(
     "--picture",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=can_be_made,
     help="Also draw what was found, as SVG.",
 )
 

@@ -58,6 +58,7 @@ HASHED = 32
 @click.option(
     "--resume",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=options.can_be_made,
     help="Go on from what this file says was verified before; it is kept up to date.",
 )
 @click.option("--pages", is_flag=True, help="Check every page and index of a SQLite file too.")

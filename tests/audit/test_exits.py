@@ -65,6 +65,19 @@ def test_what_is_not_there_is_one_sentence_and_exits_1(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "command", ["verify book.db --resume none/state", "bench --picture none/bets.svg"]
+)
+def test_what_cannot_be_written_in_the_end_is_told_before_it_is_waited_for(
+    folder: Any, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(roundbook, command.split())
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "nothing can be made in the folder of none/" in done.stderr
+
+
 def process(*arguments: str | bytes, cwd: Any, **environ: str) -> Any:
     return subprocess.Popen(
         [sys.executable, "-m", "scripts.cli", *arguments],
