@@ -17,12 +17,13 @@ from pathlib import Path
 from types import FrameType
 
 import click
+from msgspec.structs import replace
 
 from api.http import log_defect, log_for
 from api.settings import ALONE, Settings, SettingsWrong
 from ledger.store import StoreUnfit
 from scripts import options
-from scripts.private_postgres import NoPostgres, running
+from scripts.private_postgres import NoPostgres, Server, running
 from scripts.service import LOOPBACK, STOP_S, STOPS, prepare, run, welcome, without_file
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0
@@ -53,22 +54,22 @@ def serve(
     Example: roundbook serve --config roundbook.toml --port 8080
     """
     if postgres:
-        with _private_postgres(store) as url:
-            _start(config, host, port, url)
+        with _private_postgres(store) as server:
+            _start(config, host, port, server.url, server)
     else:
         _start(config, host, port, store)
 
 
 @contextmanager
-def _private_postgres(store: str | None) -> Iterator[str]:
-    """Yields a new server's URL. Raises SettingsWrong, StoreUnfit."""
+def _private_postgres(store: str | None) -> Iterator[Server]:
+    """Yields a new server. Raises SettingsWrong, StoreUnfit."""
     if store is not None:
         raise SettingsWrong("--postgres: is a store of its own; leave --store out")
     for number in (signal.SIGTERM, signal.SIGHUP):  # until the service has handlers of its own
         signal.signal(number, _exit)
     try:
         with running() as server:
-            yield server.url
+            yield server
     except NoPostgres as error:
         raise StoreUnfit(f"--postgres: {error}") from error
 
@@ -78,7 +79,26 @@ def _exit(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _start(config: Path | None, host: str | None, port: int | None, store: str | None) -> None:
+def _all_on(server: Server, settings: Settings) -> Settings:
+    """Returns settings that leave nothing when the server is gone, and touch nothing that was there."""
+    theirs = settings.provider_book
+    return replace(
+        settings,
+        read_store=None,
+        provider_book=theirs
+        and replace(theirs, store=f"{server.url}?schema=provider", read_store=None),
+        audit=replace(settings.audit, folder=str(server.folder / "audit")),
+        seals=None,
+    )
+
+
+def _start(
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    store: str | None,
+    private: Server | None = None,
+) -> None:
     books, _ = options.books(config)
     if ALONE not in books and options.named_book() is None:
         for option, value in {"--host": host, "--port": port, "--store": store}.items():
@@ -91,6 +111,8 @@ def _start(config: Path | None, host: str | None, port: int | None, store: str |
     if book := options.named_book():
         log_for(book)
     settings, demo = options.settings(config, host=host, port=port, store=store)
+    if private:
+        settings = _all_on(private, settings)
     if demo and settings.server.host not in LOOPBACK:
         raise SettingsWrong(
             "server.host: the demo listens on loopback only; write a roundbook.toml"

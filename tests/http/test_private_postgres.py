@@ -1,5 +1,9 @@
+import os
 import re
 import signal
+import subprocess
+import sys
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +14,7 @@ import pytest
 from scripts import private_postgres
 from scripts.private_postgres import NoPostgres
 from tests.http import wire
-from tests.http.server import Server, until
+from tests.http.server import Server, free_port, until
 
 
 def test_a_service_can_have_a_postgresql_of_its_own_that_goes_with_it(tmp_path):
@@ -31,6 +35,25 @@ def test_a_service_can_have_a_postgresql_of_its_own_that_goes_with_it(tmp_path):
     assert not Path(tmp_path, "book.db").exists()
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(f"{url.replace('//', '//postgres@')}")
+
+
+def test_a_look_at_the_demo_on_postgresql_leaves_its_folder_as_it_was(tmp_path):
+    port = str(free_port())
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("ROUNDBOOK_")}
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "scripts.cli", "serve", "--postgres", "--port", port],
+        cwd=tmp_path,
+        env={**environ, "PYTHONPATH": str(wire.ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        welcome = next(demo.stdout)
+        until(lambda: _is_served(port), "it is served")
+        demo.terminate()
+        demo.communicate()
+
+    assert "provider" in welcome
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_store_and_a_server_of_its_own_are_not_had_together(tmp_path):
@@ -58,6 +81,11 @@ def test_a_service_that_is_stopped_before_it_serves_leaves_no_postgresql(tmp_pat
             assert [*folder.iterdir()] == []
         finally:
             service.kill()
+
+
+def _is_served(port):
+    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
+        return answer.status == 200
 
 
 def _begun(folder):
