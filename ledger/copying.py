@@ -9,7 +9,7 @@ from eventsourcing.persistence import StoredEvent
 from ledger.mapper import Mapper
 from ledger.projection import Changes, Recorded, key_of
 from ledger.seal import Seal
-from ledger.store import Record, Store
+from ledger.store import Record, Store, StoreUnfit
 
 AT_ONCE = 1000
 """Events a transaction."""
@@ -20,7 +20,7 @@ class CopyDiffers(Exception):
 
 
 def copy_events(records: Iterable[Record], target: Store, mapper: Mapper) -> Iterator[int]:
-    """Appends the events that follow a copy's head; yields how far it is. Raises CopyDiffers.
+    """Appends the events that follow a copy's head; yields how far it is. Raises CopyDiffers, StoreUnfit.
 
     Tables and events are written together: whenever it is cut short, the copy is a book, and can be continued.
     """
@@ -28,7 +28,7 @@ def copy_events(records: Iterable[Record], target: Store, mapper: Mapper) -> Ite
     while some := list(islice(rest, AT_ONCE)):
         with target.transaction() as head:
             if some[0].id != head.position + 1:
-                raise CopyDiffers(f"position {some[0].id} does not follow on {head.position}")
+                raise StoreUnfit("another process has continued the copy in the meantime")
             stored = [_stored(record) for record in some]
             target.insert_events(stored, changes=_changes(target, some, mapper))
             if target.head().hash != some[-1].hash:

@@ -4,8 +4,10 @@ from contextlib import closing
 import pytest
 from click.testing import CliRunner
 
-from ledger.store import open_store
+from ledger.copying import copy_events
+from ledger.store import StoreUnfit, open_store
 from scripts.copy_book import copy
+from scripts.source import MAPPERS, TABLES
 from scripts.verify import checked
 from tests import controls, seals
 from tests.audit_file import evening
@@ -69,6 +71,14 @@ def test_another_book_is_not_copied_over(book, tmp_path):
     assert "it is another book" in run(book, other, code=1)
     assert other.read_bytes()[:100] == before[:100]
     assert len(records(other)[0]) == 2
+
+
+def test_a_copy_that_another_process_has_continued_is_not_said_to_differ(book, tmp_path):
+    events, _ = records(book)
+    with closing(open_store(f"sqlite:///{tmp_path}/out.db", TABLES["operator"])) as out:
+        list(copy_events(events[:10], out, MAPPERS["operator"]))
+        with pytest.raises(StoreUnfit, match="another process has continued the copy"):
+            list(copy_events(events, out, MAPPERS["operator"]))
 
 
 def test_a_book_that_does_not_hold_is_not_copied(book, tmp_path):
