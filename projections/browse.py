@@ -200,7 +200,7 @@ def transactions(found: RoundAsOf) -> Report:
 
 
 def comparison(db: Database, replayed: RoundAsOf) -> Report:
-    """Returns what a replay of all of a round's events gives, beside what its tables hold, field by field."""
+    """Returns what a replay of all of a round's events gives, beside what its tables hold: first what differs."""
     party, key = head(db).party, (replayed.partner, replayed.round)
     found = db.execute(_STORED_ROUND[party], key).fetchone()
     stored = dict(zip(_COMPARED, found or (None,) * len(_COMPARED), strict=True))
@@ -213,6 +213,7 @@ def comparison(db: Database, replayed: RoundAsOf) -> Report:
             fields[f"state of {each.reference}"] = each.state, state
     fields |= {f"stake of {reference}": (None, amount) for reference, (amount, _) in bets.items()}
     rows = [(f, *_texts(pair, replayed.scale), _same(pair)) for f, pair in fields.items()]
+    rows.sort(key=lambda row: row[-1] == "same")
     holds = bool(found) and all(a == b for a, b in fields.values())
     return Report("Replay against stored tables", _COLUMNS, rows, holds=holds)
 

@@ -177,8 +177,15 @@ def _lines(
             reverses=entry.position in bet_of,
             later=entry.position > upto,
         )
-        for entry in timeline[:SHOWN]
+        for entry in _near(timeline, upto)
     ]
+
+
+def _near(timeline: Sequence[Entry], position: int) -> Sequence[Entry]:
+    """Returns as many of a round's events as a page shows, the last one up to a position in their middle."""
+    known = sum(entry.position <= position for entry in timeline)
+    first = max(0, min(known - SHOWN // 2, len(timeline) - SHOWN))
+    return timeline[first : first + SHOWN]
 
 
 def _line(
