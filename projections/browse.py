@@ -323,6 +323,16 @@ e.position in (select position from
     where position <= :at order by position desc limit :limit)"""
 
 
+def is_frozen(db: Database, user: str, currency: str, *, at: int) -> bool:
+    """Returns whether a wallet was frozen as of a position."""
+    found = db.execute(
+        "select topic = 'WalletFrozen' from events where stream = ? and position <= ?"
+        " and topic in ('WalletFrozen', 'WalletUnfrozen') order by version desc limit 1",
+        (name("wallet", user, currency), at),
+    ).fetchone()
+    return bool(found and found[0])
+
+
 def balances(db: Database, user: str, currency: str, *, at: int) -> list[Point]:
     """Returns a wallet's cash after each event that moved it, up to a position; of many some, evenly."""
     account = player(user, currency)

@@ -266,7 +266,13 @@ def wallet(look: Look) -> View:
     said = {field: getattr(found, field) for field in found.__struct_fields__ if field != "scale"}
     return View(
         f"Wallet of {user} in {currency}",
-        {"wallet": {**said, "cash": to_text(found.cash, found.scale)}},
+        {
+            "wallet": {
+                **said,
+                "cash": to_text(found.cash, found.scale),
+                "frozen": browse.is_frozen(look.db, user, currency, at=at),
+            }
+        },
         {
             "statement": browse.statement(look.db, user, currency, at=at, limit=look.limit),
             "rounds": browse.rounds_of(

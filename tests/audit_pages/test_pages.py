@@ -608,3 +608,13 @@ def test_a_position_that_is_none_is_refused(pages: FlaskClient) -> None:
 
     assert pages.get(form_of(url, "json")).status_code == 400
     assert "min_position: must be a position" in shown(pages, url, 400).text
+
+
+@pytest.mark.parametrize(("at", "said"), [(28, []), (29, ["Frozen"]), (30, [])])
+def test_a_wallet_says_whether_it_was_frozen_then(
+    pages: FlaskClient, at: int, said: list[str]
+) -> None:
+    url = address("operator", "wallet", **WALLET, at=at)
+
+    assert [node.words for node in shown(pages, url).all("span", class_="badge frozen")] == said
+    assert plain(pages.get(form_of(url, "json")))["wallet"]["frozen"] is bool(said)
