@@ -17,6 +17,9 @@ LOCK_WAIT_S = 5
 ANSWER_S = STATEMENT_S + 1.0
 """A server that runs answers by then, if only that it took too long; one that is frozen says nothing, ever."""
 
+LOST_S = 1.0
+"""A connection that its server ended is known to be lost by then; who took longer is not asked twice."""
+
 LOOK_S = 0.25
 
 TCP: dict[str, Any] = {

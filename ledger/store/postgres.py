@@ -6,6 +6,7 @@ have one order, and whoever reads by position misses nothing. Every wait has an 
 
 import re
 import select
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -36,7 +37,7 @@ from ledger.store import (
 )
 from ledger.store.chain import Head
 from ledger.store.notify import Listener, Teller
-from ledger.store.patience import TCP, WAITS, Hosts, Watch
+from ledger.store.patience import LOST_S, TCP, WAITS, Hosts, Watch
 from ledger.store.sql import SqlStore, Table
 from ledger.store.sql_postgres import (
     APPEND,
@@ -347,17 +348,20 @@ class PostgresStore(SqlStore):
     # reading
 
     def _read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """Reads again on a new connection, where an idle one was lost meanwhile."""
+        """Reads again on a new connection, where an idle one was lost meanwhile: that shows at once."""
         self._look()
         if self._unsent and (writer := self._writing):
             with self._translated():
                 self._send(writer)
+        begun = time.monotonic()
         try:
             return super()._read(statement, parameters)
         except persistence.OperationalError:
             if self._own is not None:
                 raise
             self._forget_idle()
+            if time.monotonic() - begun > LOST_S:
+                raise
             return super()._read(statement, parameters)
 
     def load(self, asked: Asked) -> Loaded:

@@ -4,7 +4,9 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from eventsourcing.persistence import PersistenceError
 
+from ledger.store import open_store
 from ledger.store.patience import Hosts
 from tests import controls
 
@@ -45,6 +47,16 @@ def test_a_server_that_hangs_is_waited_for_once_whoever_comes_next(postgres):
                 book.store._forget_idle()
                 assert book.store.head().position > 0
         assert taken(first) == 1
+
+
+def test_a_question_whose_server_hangs_waits_for_it_once():
+    with hanging() as server:
+        url = f"postgresql://127.0.0.1:{port_of(server)}/books"
+        with closing(open_store(url, read_only=True, at_once=False)) as copy:
+            assert taken(server) == 1
+            with pytest.raises(PersistenceError):
+                copy.head()
+        assert taken(server) == 1
 
 
 def test_who_asks_in_the_order_of_the_address_waits_each_time(postgres):
