@@ -202,6 +202,7 @@ class Service:
         self._close, self._turns = close, turns
         self._idle: list[greenlet] = []
         self._aside = [(prefix, ThreadPoolExecutor(ASIDE_THREADS, prefix)) for prefix in ASIDE]
+        self._reads = ThreadPoolExecutor(ASIDE_THREADS, "reads")
 
     async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
         if scope.proto != "http":
@@ -251,7 +252,7 @@ class Service:
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         del loop
-        for _, threads in self._aside:
+        for threads in (self._reads, *(threads for _, threads in self._aside)):
             threads.shutdown(wait=False, cancel_futures=True)
         self._close()
 
@@ -266,7 +267,7 @@ class Service:
                 if path.startswith(prefix):
                     return threads
         if self._remote and path.lower().endswith(READS):
-            return self._aside[0][1]
+            return self._reads
         return None
 
     def _work_on(self, scope: Scope, body: bytes) -> Callable[[], Answered]:

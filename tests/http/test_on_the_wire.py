@@ -1,4 +1,7 @@
 import json
+import select
+import socket
+from contextlib import ExitStack
 
 import pytest
 
@@ -129,3 +132,31 @@ def test_a_question_about_no_moment_is_refused_and_not_answered_as_of_some_older
 
     assert answer.status == 422
     assert answer.json["detail"].startswith(asked.partition("=")[0])
+
+
+@pytest.fixture
+def on_postgres(tmp_path, postgres):
+    with serving(tmp_path, wire.document(postgres.new_book())) as found:
+        found.fund(wire.PLAYER)
+        yield found
+
+
+def asked(server, path):
+    connection = socket.create_connection(("127.0.0.1", server.port), 15)
+    connection.sendall(
+        f"GET {path} HTTP/1.1\r\nAuthorization: Bearer {wire.ADMIN}\r\n\r\n".encode()
+    )
+    return connection
+
+
+def test_questions_of_the_back_office_that_wait_hold_up_no_balance(on_postgres):
+    path = f"/api/head?min_position={10**9}"
+    with ExitStack() as stack, on_postgres.connect() as caller:
+        waiting = [stack.enter_context(asked(on_postgres, path)) for _ in range(40)]
+        on_postgres.get("/livez")
+
+        for name in ("check", "balance"):
+            call = wire.BY_NAME["/V4", name]
+            assert caller.call(call.path, call.body).code == 0
+
+        assert len(select.select(waiting, [], [], 0)[0]) < len(waiting) / 2
