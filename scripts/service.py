@@ -44,6 +44,9 @@ STOP_S = 20
 """What the worker gets to end in, before it is killed: a killed one loses nothing either."""
 
 MOST_CONNECTIONS = 8192
+LEAST_FILES = 64
+"""With fewer the loop does not even begin, or the books have none for whoever reads."""
+
 MOST_HEAD = 64 * 1024
 """What may be read before a body, in bytes, up to one more read: so many connections must not fill the memory."""
 
@@ -86,11 +89,18 @@ def run(
 
 
 def _connections() -> int:
-    """Returns how many connections there may be: half of the files that may be open, once more of them may."""
+    """Returns how many connections there may be: half of the files that may be open, once more of them may.
+
+    Raises SettingsWrong where that is none.
+    """
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = 2 * MOST_CONNECTIONS
     if most != resource.RLIM_INFINITY:
         files = min(files, most)
+    if files < LEAST_FILES:
+        raise SettingsWrong(
+            f"server: only {files} files may be open (ulimit -n), {LEAST_FILES} are needed"
+        )
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, files), most))
     return files // 2
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.crash.books import check_the_book
 from tests.crash.load import PLAYERS, Load
-from tests.http.server import serving, until
+from tests.http.server import Server, serving, until
 
 STOPS = 2
 
@@ -36,3 +36,14 @@ def test_a_stopped_service_leaves_no_process_and_frees_its_port(tmp_path):
                 open(f"/proc/{worker}/stat").close()
         server.start()
         assert server.stop() == 0
+
+
+def test_a_service_that_may_open_too_few_files_says_so_in_a_sentence_and_does_not_begin(tmp_path):
+    server = Server(tmp_path, wrapped_in=["prlimit", "--nofile=32"])
+    try:
+        server.start(ready=False)
+        assert server.process.wait(30) == 2
+        (said,) = server.err.read_text().splitlines()
+    finally:
+        server.kill()
+    assert said == "roundbook: server: only 32 files may be open (ulimit -n), 64 are needed"
