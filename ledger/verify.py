@@ -258,22 +258,25 @@ class Verification:
                 due = checks[topic](stream, version, event)
         except (Violation, Unreadable, ValueError, RecursionError) as error:
             assert row
-            self.position = row[0] - 1
+            self._pass(hashes[: row[0] - 1 - self.position])
             raise _Found(_misdeed(error, row[0], topic)) from error
         except TypeError:
             column = odd(row) if row else ""
             if not (row and column):
                 raise
-            self.position = row[0] - 1
+            self._pass(hashes[: row[0] - 1 - self.position])
             self._fail("changed", f"its {column} is not what a book holds there", row[0])
         self._turn = Turn(recorded_at, due)
-        if hashes:
-            self.position, self._hash = self.position + len(hashes), hashes[-1]
+        self._pass(hashes)
         if self._grows:
             self._tree.extend(hashes)
         if self.position - self._rested >= REST_EVERY:
             self._rules.rest()
             self._rested = self.position
+
+    def _pass(self, hashes: list[bytes]) -> None:
+        self.position += len(hashes)
+        self._hash = hashes[-1] if hashes else self._hash
 
     # where something is wrong
 

@@ -381,6 +381,13 @@ def test_a_forged_event_in_a_stream_of_its_own_breaks_a_rule(
     assert why in finding.detail
 
 
+def test_the_head_that_is_told_is_that_of_the_events_that_hold(bet_on: list[Row]) -> None:
+    broken = with_more(bet_on, [CANCELLED])
+    verdict = Verification(books.reading(broken), OPERATOR, Seals(lambda: (), [], [])).run()
+    assert not verdict.holds
+    assert (verdict.events, verdict.head) == (len(bet_on), broken[-2][-1].hex())
+
+
 def test_a_bet_from_a_frozen_wallet_breaks_a_rule(bet_on: list[Row]) -> None:
     frozen = with_more(
         bet_on, [said("WalletFrozen", scale=2, wallet_version=4)], "wallet/123456/USD"
