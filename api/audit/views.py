@@ -134,7 +134,7 @@ def round_(look: Look) -> View:
         tables["deliveries"] = browse.deliveries(look.db, partner, round_id)
     said, version = _decimal(then), [] if then is now else ["--at", str(then.version)]
     return View(
-        f"Round {round_id} of {partner}",
+        f"Round {round_id} of {partner}" + (f" as of event {then.version}" if version else ""),
         {"round": said, "versions": now.version},
         tables,
         [
@@ -265,7 +265,7 @@ def wallet(look: Look) -> View:
     option = [] if at == last else ["--at", str(at)]
     said = {field: getattr(found, field) for field in found.__struct_fields__ if field != "scale"}
     return View(
-        f"Wallet of {user} in {currency}",
+        f"Wallet of {user} in {currency}" + (f" as of position {at}" if option else ""),
         {
             "wallet": {
                 **said,

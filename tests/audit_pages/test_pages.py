@@ -618,3 +618,30 @@ def test_a_wallet_says_whether_it_was_frozen_then(
 
     assert [node.words for node in shown(pages, url).all("span", class_="badge frozen")] == said
     assert plain(pages.get(form_of(url, "json")))["wallet"]["frozen"] is bool(said)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (address("provider", "home"), "The provider's book"),
+        (address("provider", "events"), "Events 1 to 52 · provider’s book"),
+        (
+            address("operator", "round", **ROUND["operator"], at=3),
+            "Round 5103188801 of LuckyMonaco as of event 3 · operator’s book",
+        ),
+        (
+            address("operator", "wallet", **WALLET, at=6),
+            "Wallet of 123456 in USD as of position 6 · operator’s book",
+        ),
+    ],
+)
+def test_a_title_says_of_whose_book_and_when_a_page_is(
+    pages: FlaskClient, url: str, said: str
+) -> None:
+    assert shown(pages, url).one("head").one("title").words == f"{said} · Roundbook audit"
+
+
+def test_the_title_of_what_is_wrong_names_the_field(pages: FlaskClient) -> None:
+    title = shown(pages, "/audit/operator/event?position=x", 400).one("title").words
+
+    assert title.startswith("400: position: must be a whole number")

@@ -216,6 +216,7 @@ def test_the_keyboard_moves_the_slider_through_the_versions(auditor: Page, url: 
         auditor.keyboard.press("ArrowLeft")
         expect(auditor).to_have_url(f"{there}&at=6")
         is_at(auditor, 6)
+        assert "as of event 6" in auditor.title()
         auditor.keyboard.press("Home")
         expect(auditor).to_have_url(f"{there}&at=1")
         is_at(auditor, 1)

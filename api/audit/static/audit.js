@@ -20,6 +20,7 @@ async function swap(url) {
   for (const id of open) document.getElementById(id)?.querySelector("details")?.setAttribute("open", "");
   const shell = page.querySelector(".shell");
   if (shell) document.querySelector(".shell")?.replaceWith(document.adoptNode(shell));
+  document.title = page.title;
   history.replaceState(null, "", url);
 }
 
