@@ -10,9 +10,10 @@ from flask import Flask, abort, redirect, request
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 from granian.server import Server
+from werkzeug.exceptions import HTTPException
 
 from api.audit.door import Door
-from api.audit.pages import pages
+from api.audit.pages import pages, refused
 from api.audit.shelf import Shelf
 from projections import as_of
 from scripts.opened import opened
@@ -83,6 +84,7 @@ def app(shelf: Shelf, token: str | None) -> Flask:
         found.before_request(_check_host)
     found.register_blueprint(pages(shelf, Door({"auditor": token}) if token else None))
     found.add_url_rule("/", "root", lambda: redirect("/audit"))
+    found.register_error_handler(HTTPException, refused)
     return found
 
 

@@ -78,7 +78,7 @@ def pages(shelf: Shelf, door: Door | None) -> APIBlueprint:
     for wrong, (status, word) in WRONG.items():
         blueprint.register_error_handler(wrong, _answered(status, word))
     blueprint.register_error_handler(Elsewhere, lambda there: redirect(there.url))
-    blueprint.register_error_handler(HTTPException, _refused)
+    blueprint.register_error_handler(HTTPException, refused)
     blueprint.register_error_handler(Exception, _defect)
     return blueprint
 
@@ -217,7 +217,8 @@ def _answered(status: int, word: str) -> Callable[[Exception], Response]:
     return lambda error: _wrong(status, word, str(error))
 
 
-def _refused(error: HTTPException) -> Response:
+def refused(error: HTTPException) -> Response:
+    """Returns what is no page, or is not asked for as one."""
     return _wrong(
         error.code or 500, (error.name or "error").casefold().replace(" ", "-"), error.name
     )

@@ -372,7 +372,7 @@ def events(look: Look) -> View:
         {"events": browse.events(look.db, after=after, limit=limit)},
         [shell("replay", options=_stretch(look, after + 1, upto))],
         {
-            "earlier": max(0, after - SHOWN) if after else None,
+            "earlier": max(0, min(after, last) - SHOWN) if after else None,
             "more": upto if upto < last else None,
         },
     )

@@ -645,3 +645,24 @@ def test_the_title_of_what_is_wrong_names_the_field(pages: FlaskClient) -> None:
     title = shown(pages, "/audit/operator/event?position=x", 400).one("title").words
 
     assert title.startswith("400: position: must be a whole number")
+
+
+def test_from_behind_the_last_event_one_goes_back_to_events(pages: FlaskClient) -> None:
+    found = shown(pages, address("operator", "events", after=10**17))
+
+    (back,) = {str(node.said("href")) for node in found.all("a", rel="prev")}
+    assert table(shown(pages, back), "events")[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/nothing", 404), ("POST", "/audit/operator/home", 405)]
+)
+def test_what_audit_serve_does_not_answer_is_a_page_too(
+    pages: FlaskClient, method: str, path: str, status: int
+) -> None:
+    answer = pages.open(path, method=method)
+    found = read(answer.text)
+
+    assert answer.status_code == status
+    assert found.one("h1").words == str(status)
+    assert "/audit" in found.links
