@@ -21,7 +21,10 @@ POINTS = 400
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file holds. `clock`: of its last event; `sealed`: up to which position; 0 and "" for none."""
+    """What a file holds. `clock`: of its last event; `sealed`: up to which position; 0 and "" for none.
+
+    `differing`: how many seals are not of the event that the file holds.
+    """
 
     party: str
     source: str
@@ -32,6 +35,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     seals: int
     sealed: int
     sealed_at: str
+    differing: int
     contradictions: int
 
 
@@ -93,6 +97,7 @@ def overview(db: Database) -> Overview:
 select a.party, a.source, a.position, a.hash, coalesce(e.clock, ''), a.updated_at,
     (select count(*) from seals), coalesce((select max(position) from seals), 0),
     coalesce((select sealed_at from seals order by number desc limit 1), ''),
+    (select count(*) from seals s left join events of using (position) where s.hash is not of.hash),
     (select count(*) from contradictions)
 from audit a left join events e on e.position = a.position"""
     ).fetchone()

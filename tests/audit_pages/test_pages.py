@@ -666,3 +666,11 @@ def test_what_audit_serve_does_not_answer_is_a_page_too(
     assert answer.status_code == status
     assert found.one("h1").words == str(status)
     assert "/audit" in found.links
+
+
+def test_of_an_empty_book_no_hash_is_to_be_computed(tmp_path: Path) -> None:
+    with closing(operator_book(())) as book:
+        pages = visit({"operator": copy(book, tmp_path / "audit.db")})
+    check = shown(pages, address("operator", "chain", after=0)).id("check")
+
+    assert (check.all("form"), check.one("p").words) == ([], "The book is empty.")

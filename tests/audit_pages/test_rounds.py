@@ -420,6 +420,15 @@ def test_a_seal_of_another_hash_is_told(tamper: Tamper) -> None:
         assert differing(shown(pages, address("operator", name))) == ["DIFFERS"]
 
 
+def test_a_seal_of_another_hash_is_told_where_no_table_scrolls_it_away(tamper: Tamper) -> None:
+    pages = tamper(f"update seals set hash = '{'a' * 64}'")
+
+    said = "Of 1 seal, 1 is not of what this file holds. The seals"
+    assert alarms(shown(pages, address("operator", "home"))) == [said]
+    facts = shown(pages, address("operator", "chain")).one("dl", class_="facts").words
+    assert "up to 32, 1 NOT OF WHAT THIS FILE HOLDS" in facts
+
+
 def test_what_the_book_contradicted_is_an_alarm_on_the_first_page(tamper: Tamper) -> None:
     pages = tamper("insert into contradictions values (1, 'then', 7, 'is <b>gone</b>')")
 
