@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pysqlite3
 import pytest
 from flask.testing import FlaskClient
 from hypothesis import given, settings
@@ -355,3 +356,13 @@ def test_without_a_past_asked_for_a_wallet_is_the_books_own(folder: Path, book: 
             "frozen": False,
             "version": 2,
         }
+
+
+def test_of_a_damaged_file_it_is_said_what_to_do(client: FlaskClient, folder: Path) -> None:
+    with closing(pysqlite3.connect(folder / "operator.audit.db")) as db, db:
+        db.execute("update postings set balance = 'x'")
+
+    found = ask(client, WALLET, 409, at=3)
+
+    assert found["type"] == "urn:roundbook:damaged"
+    assert "roundbook audit-file" in found["detail"]
