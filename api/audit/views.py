@@ -133,6 +133,7 @@ def round_(look: Look) -> View:
     if look.party == "provider":
         tables["deliveries"] = browse.deliveries(look.db, partner, round_id)
     said, version = _decimal(then), [] if then is now else ["--at", str(then.version)]
+    upto = then.position if then.version < now.version else as_of.head(look.db).position
     return View(
         f"Round {round_id} of {partner}" + (f" as of event {then.version}" if version else ""),
         {"round": said, "versions": now.version},
@@ -144,7 +145,7 @@ def round_(look: Look) -> View:
         {
             "then": said,
             "now": now,
-            "timeline": _lines(look, timeline, partner, round_id, upto=then.position),
+            "timeline": _lines(look, timeline, partner, round_id, upto=upto),
             "chart": _cash(timeline, then),
         },
     )

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from ledger.money import to_text
 from tests import auditor, controls
 from tests.audit_file import all_records
-from tests.audit_pages import PARTIES, address, form_of, plain, shown, visit
+from tests.audit_pages import PARTIES, address, copy, form_of, plain, shown, visit
 from tests.audit_pages.html import Node, table
 from tests.provider import examples
 
@@ -529,3 +529,17 @@ def test_a_bet_whose_amount_no_event_says_has_none(pages: FlaskClient) -> None:
     columns, (row,) = table(page, "transactions")
     bet = dict(zip(columns, row, strict=True))
     assert (bet["reference"], bet["state"], bet["amount"]) == ("buried", "refused", "")
+
+
+def test_what_was_sent_since_a_rounds_last_event_is_not_later_than_now(tmp_path: Path) -> None:
+    with closing(examples.new_book("memory://", now=examples.Clock())) as book:
+        book.submit(examples.place_bet())
+        examples.answer(book, examples.LM, "bet", controls.REFERENCE, None)
+        pages = visit({"provider": copy(book, tmp_path / "audit.db")})
+
+    def later(**at: int) -> list[str]:
+        lines = shown(pages, round_of("provider", **at)).all("li", class_="later")
+        return [str(node.said("id")) for node in lines]
+
+    assert later() == later(at=2) == []
+    assert later(at=1) == ["p2", "p3", "p4"]
