@@ -22,6 +22,8 @@ class Partner(NamedTuple):
 
 
 MOST_REMEMBERED = 1024
+MOST_FIELDS = 64
+"""What a stranger says is not read at length."""
 
 
 class Gate:
@@ -46,7 +48,11 @@ class Gate:
 
 def pair(query: bytes) -> tuple[str, str]:
     """Returns the MEMB_ID and HASH of a call. Raises CredentialWrong where either is not given once."""
-    given = parse_qs(query.decode("utf-8", "replace"), keep_blank_values=True)
+    try:
+        text = query.decode("utf-8", "replace")
+        given = parse_qs(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise CredentialWrong(f"the query has more than {MOST_FIELDS} fields") from None
     members, tokens = given.get("MEMB_ID", ()), given.get("HASH", ())
     if len(members) != 1 or len(tokens) != 1:
         raise CredentialWrong("MEMB_ID and HASH must each be given once")

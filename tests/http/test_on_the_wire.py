@@ -1,7 +1,9 @@
+import http.client
 import json
 import select
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from urllib.parse import urlencode
 
 import pytest
 
@@ -160,3 +162,25 @@ def test_questions_of_the_back_office_that_wait_hold_up_no_balance(on_postgres):
             assert caller.call(call.path, call.body).code == 0
 
         assert len(select.select(waiting, [], [], 0)[0]) < len(waiting) / 2
+
+
+@pytest.mark.parametrize(("more", "status"), [(62, 200), (63, 401)])
+def test_a_query_of_more_than_64_fields_is_401_though_the_pair_is_in_it(both, more, status):
+    call = wire.BY_NAME["/V4", "balance"]
+    query = "&".join(f"%41{number}=%42" for number in range(more))
+
+    answer = both.send("POST", f"{call.path}?{wire.LM_PAIR}&{query}", call.body)
+
+    assert (answer.status, answer.headers["connection"]) == (status, "close" if more > 62 else None)
+
+
+def login(server, **fields):
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=15)) as connection:
+        connection.request("POST", "/audit/login", urlencode(fields), kind)
+        return connection.getresponse().status
+
+
+def test_a_login_of_more_than_8_kib_is_413_though_the_token_is_in_it(both):
+    assert login(both, token=wire.AUDITOR, next="x" * 8000) == 303
+    assert login(both, token=wire.AUDITOR, next="x" * 8192) == 413
