@@ -112,17 +112,17 @@ _decode_plain = msgspec.json.Decoder(dict[str, str]).decode
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=Number, parse_constant=Number
 )
-_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
 def _check_depth(text: str) -> None:
     if text.count("{") + text.count("[") <= DEEPEST:
         return
     depth = 0
-    for token in _BRACKET.finditer(text):
-        if token[0] in "[{":
+    for sign in _STRING.sub("", text):
+        if sign in "[{":
             depth += 1
-        elif token[0] in "]}":
+        elif sign in "]}":
             depth -= 1
         if depth > DEEPEST:
             raise Malformed(f"is nested deeper than {DEEPEST} levels", field="body")
