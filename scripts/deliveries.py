@@ -41,11 +41,12 @@ def deliveries(context: click.Context, config: Path | None, limit: int, *, as_js
         return
     _, book = options.provider_book(config)
     with closing(book):
-        found = book.undelivered(limit=limit)
+        found = book.undelivered(limit=limit + 1)
+    found, more = found[:limit], " and more" * (len(found) > limit)
     if as_json:
         click.echo(msgspec.json.encode([delivery_json(each) for each in found]))
     elif found:
-        show(COLUMNS, map(_cells, found), title=f"{len(found)} undelivered")
+        show(COLUMNS, map(_cells, found), title=f"{len(found)}{more} undelivered")
     else:
         click.echo("every call is answered")
 

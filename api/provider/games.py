@@ -128,8 +128,14 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
     @may_read
     @blueprint.doc(summary="What the wallets still owe an answer to, the oldest first")
     def deliveries() -> Response:
-        found = desk.book.undelivered(limit=MOST_DELIVERIES)
-        return json_response({"deliveries": [delivery_json(each) for each in found]})
+        found = desk.book.undelivered(limit=MOST_DELIVERIES + 1)
+        page = found[:MOST_DELIVERIES]
+        return json_response(
+            {
+                "deliveries": [delivery_json(each) for each in page],
+                "has_more": len(found) > len(page),
+            }
+        )
 
     @blueprint.post("/deliveries/<operator>/<kind>/<id:reference>/retry")
     @may_act

@@ -2,13 +2,18 @@ import http.client
 import json
 import select
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack, closing
 from urllib.parse import urlencode
 
 import pytest
 
+from api.settings import settle
+from ledger.moments import utc_now
 from tests.http import provider, wire
 from tests.http.server import serving
+from tests.provider.examples import new_book, place_bet
 
 BET = wire.BY_NAME["/V4", "bet"]
 
@@ -184,3 +189,25 @@ def login(server, **fields):
 def test_a_login_of_more_than_8_kib_is_413_though_the_token_is_in_it(both):
     assert login(both, token=wire.AUDITOR, next="x" * 8000) == 303
     assert login(both, token=wire.AUDITOR, next="x" * 8192) == 413
+
+
+def listed(server, *options):
+    command = [sys.executable, "-m", "scripts.cli", "deliveries", "--config", server.config]
+    found = subprocess.run([*command, *options], cwd=wire.ROOT, capture_output=True, text=True)
+    return found.stdout
+
+
+def test_who_reads_what_wallets_owe_is_told_where_there_is_more(tmp_path):
+    document = provider.document(tmp_path, "http://127.0.0.1:9")
+    document["provider_book"]["worker"] = False
+    store, house = document["provider_book"]["store"], settle(document, {}).provider_house()
+    with closing(new_book(store, now=utc_now, house=house)) as book:
+        for number in range(1001):
+            named = {"round_id": f"r-{number}", "reference": f"b-{number}"}
+            book.submit(place_bet(operator=provider.LM, **named))
+
+    with serving(tmp_path, document) as server:
+        said = server.get("/api/provider/deliveries").json
+        assert (len(said["deliveries"]), said["has_more"]) == (1000, True)
+        assert "1000 and more undelivered" in listed(server)
+        assert "1001 undelivered" in listed(server, "--limit", "1001")

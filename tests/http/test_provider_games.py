@@ -681,7 +681,10 @@ def test_what_a_wallet_refused_for_good_waits_until_the_admin_sends_it_again(pai
 
     assert (answer.status, answer.json["roundId"]) == (200, ROUND)
     pair.gets("Cancelled")
-    assert pair.office("GET", "/api/provider/deliveries").json == {"deliveries": []}
+    assert pair.office("GET", "/api/provider/deliveries").json == {
+        "deliveries": [],
+        "has_more": False,
+    }
     assert pair.cash() == wire.OPENING_CASH
 
 
