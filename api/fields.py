@@ -63,8 +63,8 @@ class Moment(Field, fields.String):
     """The provider's own time, a string or an integer: kept as it came, never reckoned with."""
 
     def accept(self, value: Any) -> str:
-        text = str(kept(value, self.name)) if type(value) in (str, int, Number) else ""
-        if not 0 < len(text) <= LONGEST_ID or not text.isprintable():
+        text = str(kept(value, self.name)) if type(value) in (int, Number) else value
+        if type(text) is not str or not 0 < len(text) <= LONGEST_ID or not text.isprintable():
             raise Malformed("must be a time, as a string or a number", field=self.name)
         return text
 
