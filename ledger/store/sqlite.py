@@ -237,7 +237,7 @@ class SQLiteStore(SqlStore):
         return self._connection
 
     def _lie(self) -> list[tuple[int, int]]:
-        """Returns which files lie at its paths. Raises FileNotFoundError."""
+        """Returns which files lie at its paths. Raises OSError."""
         found = [os.stat(self._path), os.stat(f"{self._path}-wal")]
         return [(each.st_dev, each.st_ino) for each in found]
 
@@ -246,7 +246,7 @@ class SQLiteStore(SqlStore):
         now = time.monotonic()
         if now < self._look_at:
             return
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             if self._lie() == self._lay:
                 self._look_at = now + LOOK_S
                 return

@@ -30,7 +30,12 @@ def remove_the_wal(folder):
     (folder / "book.db-wal").unlink()
 
 
-@pytest.mark.parametrize("lose", [remove, move, replace, remove_the_wal])
+def hide(folder):
+    folder.rename(folder.with_name("hidden"))
+    folder.write_text("no folder any more")
+
+
+@pytest.mark.parametrize("lose", [remove, move, replace, remove_the_wal, hide])
 def test_a_book_whose_files_are_gone_takes_no_bet_and_can_be_copied_from_its_service(
     tmp_path, lose
 ):
