@@ -105,6 +105,7 @@ class Writer(Generic[C, R]):
         self._latch = latch
         self._closed = False
         self._proven = False
+        self._told = ""
         self._turn = threading.Lock()
         self._shared = 0
         self._waiting: SimpleQueue[_Call[C, R] | None] = SimpleQueue()
@@ -268,10 +269,12 @@ class Writer(Generic[C, R]):
         return _unknown(failure)
 
     def _give_up(self, batch: list[_Call[C, R]], failure: Exception) -> None:
-        self._proven = False
+        """Tells of the same failure once, until something was written: a log may lie on the disk that is full."""
         for call in batch:
             call.outcomes = [_unknown(failure) for _ in call.commands]
-        self._report(failure)
+        if self._proven or self._told != str(failure):
+            self._report(failure)
+        self._proven, self._told = False, str(failure)
 
     def _report(self, failure: Exception) -> None:
         """A log that cannot be written must not stop the writer."""

@@ -93,6 +93,19 @@ def test_a_full_disk_is_998_records_nothing_and_is_over_when_there_is_space(tmp_
         check_the_book(small_disk / "book.db", bets.acknowledged)
 
 
+def test_a_full_disk_is_told_once_until_something_was_written(tmp_path, small_disk):
+    with serving(tmp_path, wire.document(f"sqlite:///{small_disk}/book.db")) as server:
+        server.fund(*PLAYERS)
+        bets = Bets(server)
+        for times in (1, 2):
+            fill(small_disk)
+            number, _ = until(bets.first_refused, "the disk is full")
+            assert {bets.send(number) for _ in range(5)} == {998}
+            assert server.err.read_text().count("disk is full") == times
+            (small_disk / "ballast").unlink()
+            assert bets.send(number) == 0
+
+
 def test_a_start_on_a_full_disk_says_that_it_is_full(tmp_path, small_disk):
     document = wire.document(f"sqlite:///{small_disk}/book.db")
     with serving(tmp_path, document) as server:
