@@ -168,9 +168,17 @@ class SQLiteStore(SqlStore):
     def _check_before(self, *, create: bool) -> None:
         """What is not ours must be as it was when we say so."""
         if os.path.exists(self._path):
-            with closing(apsw.Connection(f"file:{quote(self._path)}?mode=ro", _READS)) as there:
-                there.set_busy_timeout(LOCK_WAIT_MS)
-                self._is_ours(there, create=create)
+            try:
+                self._check_as_it_lies(_READS, create=create)
+            except (
+                apsw.ReadOnlyError
+            ):  # who was killed while it began left what only a writer can roll back
+                self._check_as_it_lies(apsw.SQLITE_OPEN_READWRITE, create=create)
+
+    def _check_as_it_lies(self, flags: int, *, create: bool) -> None:
+        with closing(apsw.Connection(self._path, flags)) as there:
+            there.set_busy_timeout(LOCK_WAIT_MS)
+            self._is_ours(there, create=create)
 
     def _is_ours(self, connection: apsw.Connection, *, create: bool) -> bool:
         """Returns False for an empty file that may become ours. Raises StoreUnfit."""

@@ -1,6 +1,11 @@
 import os
 import random
+import subprocess
+import sys
+from contextlib import closing
 
+from ledger.store import open_store
+from projections import IN_TRANSACTION
 from tests.crash.books import check_the_book
 from tests.crash.load import PLAYERS, Load
 from tests.http.server import Server, until
@@ -55,3 +60,22 @@ def check_retries(server, acknowledged):
                 "uuid": "again",
             }
             assert connection.call("/V4/Bet", again).json["transactionId"] == name
+
+
+BEGINS = """
+import apsw, os, signal, sys
+connection = apsw.Connection(sys.argv[1])
+connection.execute("begin; create table begun (at text)")
+connection.cache_flush()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_book_whose_process_was_killed_while_it_began_is_begun_again(tmp_path):
+    file = tmp_path / "book.db"
+    subprocess.run([sys.executable, "-c", BEGINS, str(file)], check=False)
+    assert file.with_name("book.db-journal").stat().st_size
+
+    with closing(open_store(f"sqlite:///{file}", IN_TRANSACTION)) as store:
+        assert store.head().position == 0
+        assert store.altered() == ""
