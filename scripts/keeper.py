@@ -104,11 +104,7 @@ def _unhurried(wait: Wait | None) -> Wait | None:
 
 def _keep(wanted: Sequence[Task], every_s: float) -> None:
     """Ends when its parent does, however that ends; a file that is cut short is continued next time."""
-    for number in (
-        signal.SIGTERM,
-        signal.SIGINT,
-        signal.SIGHUP,
-    ):  # the parent gets them too, and ends it
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the parent's, who ends it
         signal.signal(number, signal.SIG_IGN)
     for task in wanted:
         task.file.parent.mkdir(parents=True, exist_ok=True)

@@ -170,9 +170,7 @@ class SQLiteStore(SqlStore):
         if os.path.exists(self._path):
             try:
                 self._check_as_it_lies(_READS, create=create)
-            except (
-                apsw.ReadOnlyError
-            ):  # who was killed while it began left what only a writer can roll back
+            except apsw.ReadOnlyError:  # of who was killed while it began, a writer rolls back
                 self._check_as_it_lies(apsw.SQLITE_OPEN_READWRITE, create=create)
 
     def _check_as_it_lies(self, flags: int, *, create: bool) -> None:
