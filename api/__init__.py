@@ -267,7 +267,8 @@ def _secrets(settings: Settings) -> list[str]:
         *settings.tokens().values(),
         *(token for provider in settings.provider for token in provider.tokens),
         *([book.token] if book else []),
-        *(secret for operator in settings.operator for secret in operator.secrets),
+        *(token for operator in settings.operator for token in operator.tokens),
+        *(each for o in settings.operator for each in (o.wallet_token, o.secret) if each),
     ]
 
 

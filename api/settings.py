@@ -158,11 +158,6 @@ class Operator(_Block, frozen=True, kw_only=True):
         """The tokens that are valid now."""
         return [self.token] if isinstance(self.token, str) else self.token
 
-    @property
-    def secrets(self) -> list[str]:
-        """What lets it in here, and us in at its wallet."""
-        return [*self.tokens, self.wallet_token, *([self.secret] if self.secret else [])]
-
     def terms(self) -> OperatorTerms:
         """Returns what of it the rules depend on."""
         return OperatorTerms(

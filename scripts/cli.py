@@ -66,7 +66,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _check_text(sys.argv)
-        sys.exit(roundbook(standalone_mode=False))
+        sys.exit(roundbook(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
