@@ -111,7 +111,7 @@ class SQLiteStore(SqlStore):
     ) -> None:
         if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
             raise StoreUnfit(f"store: SQLite {apsw.sqlite_lib_version()} is older than 3.51.3")
-        self._path = os.path.abspath(path)
+        self._path = os.path.realpath(path)  # SQLite has the WAL beside what a link leads to
         if (read_only or not create) and not os.path.exists(self._path):
             raise StoreUnfit(f"store: there is no {self._path}")
         self._read_only = read_only

@@ -1,10 +1,13 @@
 import os
 import shutil
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
 
+from ledger.refusals import OutcomeUnknown
 from scripts.cli import roundbook
+from tests import controls
 from tests.crash.books import check_the_book
 from tests.crash.load import PLAYERS
 from tests.crash.test_disk_full import Bets
@@ -62,3 +65,22 @@ def test_a_book_whose_files_are_gone_takes_no_bet_and_can_be_copied_from_its_ser
             assert bets.send(number) == 0
             assert server.get("/readyz").status == 200
             check_the_book(books / "book.db", bets.acknowledged)
+
+
+def test_a_book_behind_a_link_takes_bets_until_the_file_it_leads_to_is_gone(tmp_path):
+    books, link = tmp_path / "books", tmp_path / "link.db"
+    books.mkdir()
+    link.symlink_to(books / "book.db")
+    controls.new_book(f"sqlite:///{link}").close()
+    with closing(controls.new_book(f"sqlite:///{link}")) as book:
+        controls.fund(book)
+        remove(books)
+
+        def is_missed():
+            try:
+                book.submit(controls.deposit())
+            except OutcomeUnknown:
+                return True
+            return False
+
+        until(is_missed, "the file is missed")
