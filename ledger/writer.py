@@ -105,7 +105,7 @@ class Writer(Generic[C, R]):
         self._latch = latch
         self._closed = False
         self._proven = False
-        self._told = ""
+        self._told: str | None = None
         self._turn = threading.Lock()
         self._shared = 0
         self._waiting: SimpleQueue[_Call[C, R] | None] = SimpleQueue()
@@ -265,6 +265,7 @@ class Writer(Generic[C, R]):
                 self._report(defect)
                 break
             else:
+                self._proven = True
                 return outcome
         return _unknown(failure)
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,36 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_writer() -> None:
         writer.submit(0)
     assert writer.submit(1) == 1
     writer.close()
+
+
+def failing(told: list[str], *answers: Any) -> list[int]:
+    """Returns how much was told after each answer that a store gave in turn: a failure, or what it wrote."""
+    left, counts = list(answers), []
+
+    def commit(_: Sequence[int]) -> Sequence[int]:
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return [answer]
+
+    writer = Writer(commit, on_defect=lambda failure: told.append(str(failure)))
+    while left:
+        with suppress(OutcomeUnknown):
+            writer.submit(1)
+        counts.append(len(told))
+    writer.close()
+    return counts
+
+
+def test_a_failure_is_told_once_though_it_has_no_words() -> None:
+    told: list[str] = []
+    assert failing(told, OperationalError(), OperationalError()) == [1, 1]
+
+
+def test_the_same_failure_is_told_again_behind_what_was_written_after_a_conflict() -> None:
+    full, conflict, told = OperationalError("full"), IntegrityError("conflict"), list[str]()
+    assert failing(told, full, full, conflict, 1, full, full) == [1, 1, 1, 2, 2]
+    assert told == ["full", "full"]
 
 
 def test_what_waits_together_is_committed_together_in_order() -> None:
