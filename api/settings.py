@@ -506,12 +506,12 @@ def _check_bearers(settings: Settings) -> None:
     seen: dict[str, str] = {}
     for key, token in _bearers(settings).items():
         if not _BEARER.fullmatch(token):
-            raise SettingsWrong(f"{key}: comes in a header: must be ASCII, with = at its end only")
+            raise SettingsWrong(f"{key}: goes in a header: ASCII, = only last, no blank at an end")
         if seen.setdefault(token, key) != key:
             raise SettingsWrong(f"{key}: is {seen[token]} too")
 
 
-_BEARER = re.compile(r"[ -<>-~]+=*")
+_BEARER = re.compile(r"(?! )[ -<>-~]+=*(?<! )")
 
 
 def _check_unique(settings: Settings) -> None:

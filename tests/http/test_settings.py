@@ -193,6 +193,11 @@ WRONG = {
         f"{SMALLEST}[auditor]\ntoken = 'a=b'\n",
         "auditor.token",
     ),
+    "an admin token that begins with a blank": ("[admin]\ntoken = ' a'\n", "admin.token"),
+    "an auditor token that ends with a blank": (
+        f"{SMALLEST}[auditor]\ntoken = 'b '\n",
+        "auditor.token",
+    ),
     "a game token that no header brings": (
         f"provider_book.token = 'ü'\n{SMALLEST}",
         "provider_book.token",
