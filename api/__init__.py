@@ -254,6 +254,7 @@ def _relations(settings: Settings, dialect: str) -> list[Relation]:
             Partner(o.secure_login, o.secure_login.encode(), [t.encode() for t in o.tokens]),
             o.hash,
             o.secret,
+            o.wallet_token,
         )
         for o in settings.operator
         if o.dialect == dialect

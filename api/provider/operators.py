@@ -28,15 +28,20 @@ CHECKED = SECRET_NAMES | {"securelogin"}
 
 
 class Relation(NamedTuple):
-    """One operator that may call; its bodies are signed by this algorithm with this secret."""
+    """One operator that may call; its bodies are signed by this algorithm with this secret.
+
+    `wallet_token`: what we show its wallet, so that it knows that one too.
+    """
 
     partner: Partner
     algorithm: str
     secret: str | None
+    wallet_token: str
 
     def secrets(self) -> list[str]:
         """Returns what none of its ids may hold."""
-        return [*(token.decode() for token in self.partner.tokens), self.secret or ""]
+        tokens = [token.decode() for token in self.partner.tokens]
+        return [*tokens, self.wallet_token, self.secret or ""]
 
 
 def operators(
