@@ -221,9 +221,10 @@ def _answered(status: int, word: str) -> Callable[[Exception], Response]:
 
 def refused(error: HTTPException) -> Response:
     """Returns what is no page, or is not asked for as one."""
-    return _wrong(
-        error.code or 500, (error.name or "error").casefold().replace(" ", "-"), error.name
-    )
+    word = (error.name or "error").casefold().replace(" ", "-")
+    response = _wrong(error.code or 500, word, error.name)
+    response.headers.extend([said for said in error.get_headers() if said[0] == "Allow"])
+    return response
 
 
 def _defect(error: Exception) -> Response:

@@ -668,6 +668,13 @@ def test_what_audit_serve_does_not_answer_is_a_page_too(
     assert "/audit" in found.links
 
 
+def test_a_page_that_takes_no_post_says_what_it_takes(pages: FlaskClient) -> None:
+    answer = pages.post("/audit/operator/home")
+
+    assert answer.status_code == 405
+    assert set(answer.allow) == {"GET", "HEAD", "OPTIONS"}
+
+
 def test_of_an_empty_book_no_hash_is_to_be_computed(tmp_path: Path) -> None:
     with closing(operator_book(())) as book:
         pages = visit({"operator": copy(book, tmp_path / "audit.db")})
