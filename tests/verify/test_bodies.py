@@ -20,6 +20,8 @@ from tests.verify import books
 from tests.verify.books import rows_of, run
 from tests.verify.forging import finding_of
 
+GOLDEN = Path(__file__).parents[1] / "golden"
+
 
 def ours() -> list[Row]:
     with closing(Book(open_store("memory://", IN_TRANSACTION), books.HOUSES[1])) as book:
@@ -144,7 +146,7 @@ def test_a_time_that_is_none_is_no_time_to_send_again(topic: str, field: str) ->
 def test_every_golden_body_is_read_whole(party: Party) -> None:
     names = {"operator": "events.jsonl", "provider": "provider_events.jsonl"}
     exact = MAPPERS[party].exact()
-    for line in Path("tests/golden", names[party]).read_bytes().splitlines():
+    for line in (GOLDEN / names[party]).read_bytes().splitlines():
         said = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
         topic = msgspec.json.decode(said["topic"], type=str)
         exact.decoders[topic](bytes(said["body"]))
