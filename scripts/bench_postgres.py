@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, LiteralString
@@ -12,6 +13,7 @@ from typing import Any, LiteralString
 import click
 import msgspec
 
+from ledger.store import StoreUnfit
 from scripts import options
 from scripts.bench_report import machine, medians
 from scripts.bench_server import answer_of, no_op, service
@@ -23,6 +25,10 @@ ROOM = "-c max_connections=200"
 FIGURES = ("requests_per_s", "p50_ms", "p99_ms")
 WAIT_FOR_COPY: LiteralString = "alter system set synchronous_standby_names = 'ANY 1 (*)'"
 WAIT_FOR_NONE: LiteralString = "alter system set synchronous_standby_names = ''"
+
+POOL_MISSING = (
+    "stock eventsourcing, measured beside the book, needs psycopg-pool: scripts/setup test"
+)
 
 Load = Callable[[], dict[str, float]]
 
@@ -41,6 +47,8 @@ def postgres(runs: int, seconds: float, connections: int, folder: Path, *, as_js
     \b
     Example: roundbook bench postgres --runs 3
     """
+    if find_spec("psycopg_pool") is None:
+        raise StoreUnfit(POOL_MISSING)
     try:
         found = _measured(runs, seconds, connections, folder)
     except NoPostgres as error:

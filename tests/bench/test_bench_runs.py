@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from click.testing import CliRunner
 
+from ledger.store import StoreUnfit
 from scripts import bench_postgres, bench_server
 from scripts.bench_books import ALONE, BESIDE, TOGETHER
 
@@ -122,3 +123,14 @@ def test_large_books_and_long_rounds_are_measured_and_drawn(tmp_path: Path) -> N
     lines = drawn.findall(f"{SVG}path[@fill='none']")
     assert len(lines) == 2
     assert {text.text for text in drawn.iter(f"{SVG}text")} >= {"5,000", "6,000", "p50", "p99"}
+
+
+def test_without_what_the_stock_store_needs_it_says_what_to_install_before_it_measures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bench_postgres, "find_spec", {}.get)
+
+    ran = CliRunner().invoke(bench_postgres.postgres, [])
+
+    assert isinstance(ran.exception, StoreUnfit)
+    assert str(ran.exception).endswith("needs psycopg-pool: scripts/setup test")
