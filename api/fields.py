@@ -148,7 +148,7 @@ class Fields(Schema):
 
     def _planned(self, keys: tuple[str, ...]) -> Plan | None:
         """Returns a new plan, and remembers it; None where two keys spell one field."""
-        names = [name for name in map(self._name, keys) if name]
+        names = [name for name in map(self.name_of, keys) if name]
         if len(set(names)) < len(names):
             return None
         plan = self._plan(keys)
@@ -157,16 +157,16 @@ class Fields(Schema):
         return plan
 
     def _plan(self, keys: tuple[str, ...]) -> Plan:
-        given = {name: key for key in keys if (name := self._name(key))}
+        given = {name: key for key in keys if (name := self.name_of(key))}
         return Plan(
             [
                 (name, given.get(name), field.deserialize, isinstance(field, Id))
                 for name, field in self.fields.items()
             ],
-            [key for key in keys if not self._name(key) and key.casefold() not in SECRET_NAMES],
+            [key for key in keys if not self.name_of(key) and key.casefold() not in SECRET_NAMES],
         )
 
-    def _name(self, key: str) -> str | None:
+    def name_of(self, key: str) -> str | None:
         """Returns the field that a key spells."""
         name = self._spellings.get(key) or self._spellings.get(key.lower())
         return name if key.isascii() else None
@@ -175,7 +175,7 @@ class Fields(Schema):
         """Returns a body with each field under its own name, TWICE where two spellings differ."""
         spelt: dict[str, Any] = {}
         for key, value in body.items():
-            name = self._name(key) or key
+            name = self.name_of(key) or key
             given_otherwise = name in spelt and not same(spelt[name], value)
             spelt[name] = TWICE if given_otherwise else value
         return spelt

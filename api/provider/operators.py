@@ -65,8 +65,10 @@ def _view(path: Call, relations: Sequence[Relation], desk: Desk) -> Callable[[],
             body = request.get_json()
             call = path.told_by(body)
             operator = _caller(call, body, relations)
-            checked = {key: body[key] for key in body if key.casefold() in CHECKED}
-            fields, _ = call.schema.take({**hide(body), **checked})
+            asked = [
+                key for key in body if call.schema.name_of(key) and key.casefold() not in CHECKED
+            ]
+            fields, _ = call.schema.take({**body, **{key: hide(body[key]) for key in asked}})
             _note(call, operator, fields)
             return json_response(call.answer(desk, operator, fields))
         except NotJson as error:
