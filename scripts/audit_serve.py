@@ -9,7 +9,6 @@ import click
 from flask import Flask, abort, redirect, request
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
-from granian.server import Server
 from werkzeug.exceptions import HTTPException
 
 from api.audit.door import Door
@@ -17,7 +16,7 @@ from api.audit.pages import pages, refused
 from api.audit.shelf import Shelf
 from projections import as_of
 from scripts.opened import opened
-from scripts.service import LOOPBACK, alone_on, check_free
+from scripts.service import LOOPBACK, WebServer, alone_on, check_free
 
 THREADS = 4
 
@@ -49,7 +48,7 @@ def audit_serve(*, files: tuple[Path, ...], host: str, port: int, token: str | N
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/audit"
     with alone_on(host, port) as address:
         click.echo(f"{', '.join(map(str, files))} on {url}")
-        server = Server(
+        server = WebServer(
             "scripts.audit_serve:app",
             address=address,
             port=port,

@@ -127,15 +127,25 @@ def test_a_keeper_that_was_killed_is_told_of_in_the_log_once(tmp_path, config):
     assert "until the service is started anew" in json.loads(line)["detail"]
 
 
+def has_ended(pid):
+    with open(f"/proc/{pid}/stat") as said:  # its parent, which stands, has not read how
+        return said.read().rpartition(")")[2].split()[0] == "Z"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_service_that_is_stopped_with_all_its_processes_tells_of_no_defect(
     tmp_path, config, number
 ):
     with serving(tmp_path, config) as server:
         server.fund("1")
+        worker = max(server.workers())
+        os.kill(server.process.pid, signal.SIGSTOP)  # a worker may be the quicker one
         os.killpg(server.process.pid, number)
+        until(lambda: has_ended(worker), "the worker ends")
+        os.kill(server.process.pid, signal.SIGCONT)
         assert server.process.wait(20) == 0
     assert server.err.read_text() == ""
+    assert "ERROR" not in server.out.read_text()
 
 
 def test_a_terminal_that_is_closed_ends_neither_the_service_nor_the_keeper(tmp_path, config):

@@ -558,7 +558,7 @@ def starts(monkeypatch: pytest.MonkeyPatch, files: dict[str, Path]) -> Callable[
     def serves(*_: Any, **__: Any) -> None:
         raise Served
 
-    monkeypatch.setattr(command.Server, "serve", serves)
+    monkeypatch.setattr(command.WebServer, "serve", serves)
     monkeypatch.setattr(command, "check_free", lambda *_: None)
     monkeypatch.delenv("ROUNDBOOK_AUDITOR_TOKEN", raising=False)
 
