@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -25,8 +26,11 @@ T = TypeVar("T")
 Rows = dict[str, dict[Key, Row | None]]
 """By table and key; None for no row."""
 
-MOST_STATES, MOST_ROWS = 2048, 4096
-"""Of late, and as many of before: kept in mind between batches, rows by table."""
+MOST_STATES, MOST_ROWS = 8192, 8192
+"""Of late, and as many of before: kept in mind between batches, rows by table. A result comes seconds after a bet."""
+
+MOST_EVENTS = 100_000
+"""That the states of late were folded from: what a long round takes grows with them."""
 
 
 Fold = Callable[[S, Any], S]
@@ -36,8 +40,12 @@ Fold = Callable[[S, Any], S]
 class Recent(Generic[K, T]):
     """What was kept of late, and what was kept before that: so many of each, the rest is forgotten."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(
+        self, most: int, *, weigh: Callable[[T], int] | None = None, heaviest: int = 0
+    ) -> None:
+        """With `weigh`, what was kept of late weighs some `heaviest` at most, however few they are."""
+        self._most, self._weigh, self._heaviest = most, weigh, heaviest
+        self._weight = 0
         self._late: dict[K, T] = {}
         self._before: dict[K, T] = {}
 
@@ -54,16 +62,22 @@ class Recent(Generic[K, T]):
 
     def keep(self, some: Mapping[K, T]) -> None:
         """Keeps these, in place of what they were."""
-        self._late.update(some)
-        if len(self._late) >= self._most:
-            self._late, self._before = {}, self._late
+        late, weigh = self._late, self._weigh
+        if weigh:
+            was = (late[key] for key in some if key in late)
+            self._weight += sum(map(weigh, some.values())) - sum(map(weigh, was))
+        late.update(some)
+        if len(late) >= self._most or self._weight > self._heaviest:
+            self._late, self._before, self._weight = {}, late, 0
 
 
 class Known(Generic[S]):
     """States by stream, and rows by table and key, as batches left them; None for no row."""
 
     def __init__(self) -> None:
-        self.states: Recent[str, S] = Recent(MOST_STATES)
+        self.states: Recent[str, S] = Recent(
+            MOST_STATES, weigh=attrgetter("version"), heaviest=MOST_EVENTS
+        )
         self.rows: dict[str, Recent[Key, Row | None]] = defaultdict(lambda: Recent(MOST_ROWS))
 
     def lacks(self, asked: Asked) -> Asked:

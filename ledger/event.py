@@ -3,8 +3,11 @@
 import msgspec
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that happened. `recorded_at` is UTC, RFC 3339; order is the position's, not its."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Something that happened. `recorded_at` is UTC, RFC 3339; order is the position's, not its.
+
+    Like the states it leads to it is a tree of values, which no collector has to look through (`gc`).
+    """
 
     recorded_at: str
 

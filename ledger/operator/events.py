@@ -38,7 +38,7 @@ class MoneyMoved(WalletEvent, frozen=True, kw_only=True):
     cash_after: int
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a provider's call said beside its payload: kept, never compared."""
 
     uuid: str

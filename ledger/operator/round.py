@@ -36,7 +36,7 @@ REVERSED = {
 }
 
 
-class Bet(msgspec.Struct, frozen=True):
+class Bet(msgspec.Struct, frozen=True, gc=False):
     """A stake that was taken; open until `reversal` names the transaction that gave it back."""
 
     reference: str
@@ -45,7 +45,7 @@ class Bet(msgspec.Struct, frozen=True):
     reversal: str | None = None
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(msgspec.Struct, frozen=True, gc=False):
     """A win that was paid, zero included."""
 
     reference: str
@@ -54,7 +54,7 @@ class Result(msgspec.Struct, frozen=True):
     transaction_id: str
 
 
-class Round(msgspec.Struct, frozen=True):
+class Round(msgspec.Struct, frozen=True, gc=False):
     """A round as of its `version`-th event; version 0 is a round nobody has spoken of.
 
     Money is minor units with `scale` decimals; `scale` is None until money moved. Bets stand in the

@@ -32,7 +32,7 @@ Standing = Literal[
 """Where a bet stands. `given-up`: unanswered, its cancel is under way; `refunding`: its refund is."""
 
 
-class Bet(msgspec.Struct, frozen=True):
+class Bet(msgspec.Struct, frozen=True, gc=False):
     """A bet; `amount` in minor units. `code` is why the wallet declined it."""
 
     reference: str
@@ -44,7 +44,7 @@ class Bet(msgspec.Struct, frozen=True):
     code: int | None = None
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(msgspec.Struct, frozen=True, gc=False):
     """An outcome; `amount` is the win in minor units."""
 
     reference: str
@@ -53,7 +53,7 @@ class Result(msgspec.Struct, frozen=True):
     transaction_id: str = ""
 
 
-class Round(msgspec.Struct, frozen=True):
+class Round(msgspec.Struct, frozen=True, gc=False):
     """A round as of its `version`-th event; version 0 is a round nobody has spoken of."""
 
     version: int = 0

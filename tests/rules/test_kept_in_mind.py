@@ -135,3 +135,22 @@ def test_what_is_kept_is_what_it_was_last_and_the_last_of_it_is_there(batches) -
         assert held.items() <= last.items()
         assert set([*last][-most:]) <= held.keys()
         assert len(held) <= 2 * (most + 4)
+
+
+@given(st.lists(st.dictionaries(st.integers(0, 40), st.integers(0, 5), max_size=2), min_size=20))
+def test_what_is_kept_weighs_no_more_than_it_may_and_what_came_last_is_there(batches) -> None:
+    most, heaviest = 100, 8
+    recent: Recent[int, int] = Recent(most, weigh=abs, heaviest=heaviest)
+    for batch in batches:
+        recent.keep(batch)
+        assert {key: recent.get(key) for key in batch} == batch
+        held = [recent.get(key) or 0 for key in range(41) if key in recent]
+        assert sum(held) <= 2 * (heaviest + 2 * 5)
+
+
+def test_a_few_long_rounds_are_kept_and_many_are_not() -> None:
+    recent: Recent[str, int] = Recent(1000, weigh=abs, heaviest=100)
+    for name in "abcdef":
+        recent.keep({name: 40})
+        recent.keep({"always": 5})
+    assert [name for name in ("always", *"abcdef") if name in recent] == ["always", *"def"]
