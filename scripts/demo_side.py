@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from api.settings import load
+from api.configuration import load
 from ledger.moments import utc_now
 from ledger.provider.book import Book
 from ledger.provider.house import PROVIDER_ID, Dialect

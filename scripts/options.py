@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import click
 from msgspec.structs import replace
 
-from api.settings import ALONE, Settings, SettingsWrong, load_books, settle
+from api.configuration import ALONE, load_books, settle
+from api.settings import Settings, SettingsWrong
 from ledger.moments import text
 from ledger.provider.book import Book
 from ledger.store import open_store

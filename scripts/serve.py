@@ -19,8 +19,9 @@ from types import FrameType
 import click
 from msgspec.structs import replace
 
+from api.configuration import ALONE
 from api.http import log_defect, log_for
-from api.settings import ALONE, Settings, SettingsWrong
+from api.settings import Settings, SettingsWrong
 from ledger.store import StoreUnfit
 from scripts import options
 from scripts.private_postgres import NoPostgres, Server, running

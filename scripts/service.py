@@ -29,7 +29,7 @@ from granian.server.mp import MPServer
 from api import books_of, close, create_app, start
 from api.folders import make_folder
 from api.loop import Service
-from api.settings import Settings, SettingsWrong, stores_of
+from api.settings import Settings, SettingsWrong
 from ledger.moments import utc_now
 from ledger.money import read_text
 from ledger.operator.book import Book
@@ -222,7 +222,7 @@ def prepare(settings: Settings, *, demo: bool = False) -> list[str]:
 
     Returns the stores whose files are new.
     """
-    for key, store in stores_of(settings).items():
+    for key, store in settings.stores().items():
         if store.startswith("memory:"):
             raise SettingsWrong(f"{key}: a service needs a store that outlives it: sqlite:///FILE")
     check_free(settings.server.host, settings.server.port)

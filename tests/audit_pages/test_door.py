@@ -16,7 +16,7 @@ from itsdangerous import TimestampSigner
 
 from api import close, create_app
 from api.audit.pages import FORMS, HEADERS
-from api.settings import settle
+from api.configuration import settle
 from projections.audit_file import open_audit_file
 from scripts import audit_serve as command
 from scripts.audit_serve import audit_serve

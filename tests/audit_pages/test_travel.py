@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api import close, create_app
-from api.settings import settle
+from api.configuration import settle
 from ledger.moments import text
 from ledger.money import to_text
 from ledger.operator.book import Book

@@ -3,7 +3,8 @@ import tomllib
 
 import pytest
 
-from api.settings import ALONE, SettingsWrong, load_books, settle_books
+from api.configuration import ALONE, load_books, settle_books
+from api.settings import SettingsWrong
 from tests.books.several import as_toml, block, document
 
 OPERATOR = {

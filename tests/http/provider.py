@@ -3,8 +3,8 @@ import hmac
 import threading
 
 from api import close, create_app
+from api.configuration import settle
 from api.provider import calls, games
-from api.settings import settle
 from ledger.moments import utc_now
 from tests.http import wire
 from tests.http.server import Server, as_toml, until

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from api.settings import settle
+from api.configuration import settle
 from ledger.moments import utc_now
 from tests.http import provider, wire
 from tests.http.server import serving

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from api import close, create_app
-from api.settings import SettingsWrong, load, settle
+from api.configuration import load, settle
+from api.settings import SettingsWrong
 from ledger.provider.house import Operator as OperatorTerms
 from ledger.provider.wire import Remote
 from tests.http import provider

@@ -6,8 +6,9 @@ from contextlib import closing
 import pytest
 
 from api import create_app
+from api.configuration import load, settle
 from api.folders import make_folder
-from api.settings import SettingsWrong, load, settle
+from api.settings import SettingsWrong
 from ledger.seal import new_key
 from ledger.store import open_store
 from scripts import options

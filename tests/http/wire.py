@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from api import close, create_app
-from api.settings import Settings, settle
+from api.configuration import settle
+from api.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 

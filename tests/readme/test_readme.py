@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from api.settings import settle
+from api.configuration import settle
 from scripts.private_postgres import free_port
 
 ROOT = Path(__file__).parents[2]
