@@ -25,6 +25,7 @@ from ledger.store.chain import Head
 
 EVENTS, SEALS = "stored_events", "seals"
 POSTGRES = ("postgresql://", "postgres://")
+ANEW = "; tables of an older version are made anew by roundbook rebuild"
 PAGE = 1000
 NO_END = 2**63 - 1
 """Behind every position and version there can be."""
@@ -354,6 +355,8 @@ def open_store(
     if url.startswith(POSTGRES):
         from ledger.store.postgres import PostgresStore
 
-        return PostgresStore(url, projections, create=create, read_only=read_only, at_once=at_once)
+        return PostgresStore(
+            url, projections, create=create, read_only=read_only, at_once=at_once, anew=anew
+        )
     named = f"{scheme}: " if "://" in url else ""
     raise StoreUnfit(f"store: {named}is neither sqlite:///FILE, postgresql://... nor memory://")

@@ -25,6 +25,7 @@ from psycopg.types.json import Jsonb
 
 from ledger.projection import Changes, Key, Projection, Row
 from ledger.store import (
+    ANEW,
     EVENTS,
     NO_URL,
     SEALS,
@@ -38,6 +39,7 @@ from ledger.store import (
 from ledger.store.chain import Head
 from ledger.store.notify import Listener, Teller
 from ledger.store.patience import LOST_S, TCP, WAITS, Hosts, Watch
+from ledger.store.shape_postgres import CANNOT_MAKE, Shape, difference, made, shape
 from ledger.store.sql import SqlStore, Table
 from ledger.store.sql_postgres import (
     APPEND,
@@ -98,8 +100,10 @@ class PostgresStore(SqlStore):
         create: bool = True,
         read_only: bool = False,
         at_once: bool = True,
+        anew: bool = False,
     ) -> None:
         super().__init__(projections)
+        self._anew = anew
         self._url, self._schema = _address(url)
         self._hosts = Hosts(self._url)
         self._read_only = read_only
@@ -178,17 +182,21 @@ class PostgresStore(SqlStore):
             )
             if not self._exists():
                 self._writer.execute(sql.SQL("create schema if not exists {}").format(schema))
+            before = self._shape(self._kept)  # what is missing is made
             tables = [translated(p) for p in self._projections]
             functions = appending(kept := self._tables.values(), tables), presuming(kept)
             for script in (TABLES, *tables, *functions):
                 self._writer.execute(script)
+            self._check_shape({**self._shape(self._kept), **before})
 
     def _check(self) -> None:
         if not self._exists():
             raise StoreUnfit(f"store: there is no schema {self._schema} in {told(self._url)}")
-        if not self._read_only:  # an old book lacks them
-            if not self._is("to_regprocedure('append(jsonb)') is not null"):
-                self._create()
+        if not self._read_only:
+            if self._anew or not self._is("to_regprocedure('append(jsonb)') is not null"):
+                self._create()  # an old book lacks it
+            else:
+                self._check_shape(self._shape(self._kept))
             self._may_presume = self._is("to_regprocedure('presume(jsonb)') is not null")
 
     def _exists(self) -> bool:
@@ -197,6 +205,34 @@ class PostgresStore(SqlStore):
     def _is(self, so: LiteralString, *parameters: str) -> bool:
         found = self._writer.execute(f"select {so}", parameters).fetchone()
         return bool(found and found[0])
+
+    # how its tables are made
+
+    def altered(self) -> str:
+        """Compares with how it makes them; what somebody else has beside them does no harm."""
+        with self._translated(), self._watch.over(self._writer):
+            return self._altered(self._shape(self._kept), self._kept)
+
+    @property
+    def _kept(self) -> Sequence[str]:
+        """The tables whose shape matters: those that are made anew may have had any."""
+        return EVENTS, SEALS, *(() if self._anew else self._tables)
+
+    def _check_shape(self, there: Shape) -> None:
+        altered = self._altered(there, self._kept)
+        if altered:
+            detail = f"{altered}; roundbook verify tells more{ANEW}"
+            raise StoreUnfit(f"store: {told(self._url)}: {detail}")
+
+    def _shape(self, tables: Sequence[str]) -> Shape:
+        return shape(self._writer, tables)
+
+    def _altered(self, there: Shape, tables: Sequence[str]) -> str:
+        scripts = (TABLES, *map(translated, self._projections))
+        try:
+            return difference(there, made(self._writer, tables, scripts))
+        except CANNOT_MAKE:
+            return ""
 
     def close(self) -> None:
         self._closed = True
@@ -271,10 +307,18 @@ class PostgresStore(SqlStore):
                     self._send(self._writer)
 
     def clear(self, table: str) -> None:
-        """Takes its time: a person waits for it, and what is thrown away may be millions of rows."""
+        """Takes its time: a person waits for it, and what is thrown away may be millions of rows.
+
+        The table itself is made anew where an older version, or somebody else, made another.
+        """
         self._made_anew = True
+        scripts = [translated(p) for p in self._projections if table == p.TABLE]
         with self._translated():
             self._writer.execute("set local statement_timeout = 0")
+            if self._anew and self._altered(self._shape([table]), [table]):
+                self._writer.execute(sql.SQL("drop table {}").format(sql.Identifier(table)))
+                for script in scripts:
+                    self._writer.execute(script)
             self._writer.execute(sql.SQL("delete from {}").format(sql.Identifier(table)))
         self._read("select nextval('tables_made')")
 

@@ -16,7 +16,7 @@ import apsw
 from eventsourcing import persistence
 
 from ledger.projection import Projection, Row
-from ledger.store import EVENTS, SEALS, Asked, FlushFailed, StoreUnfit
+from ledger.store import ANEW, EVENTS, SEALS, Asked, FlushFailed, StoreUnfit
 from ledger.store.chain import Head
 from ledger.store.sql import SqlStore
 
@@ -37,8 +37,6 @@ SCAN_CACHE_KIB = 200
 """Who reads a whole book meets each page once: the fewer are kept, the better the processor's own caches do."""
 
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
-
-ANEW = "; tables of an older version are made anew by roundbook rebuild"
 
 LOOK_S = 0.01
 """How often it is made sure that the files still lie where they were opened: a look takes 6 µs."""

@@ -1,0 +1,187 @@
+import re
+from contextlib import closing
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from ledger.operator.book import MAPPER
+from ledger.rebuild import rebuild
+from ledger.store import StoreUnfit, open_store
+from projections import IN_TRANSACTION
+from scripts.rebuild import rebuild as rebuild_command
+from scripts.source import TABLES
+from tests import controls
+from tests.postgres import running
+from tests.provider import examples
+from tests.verify import books
+
+
+@pytest.fixture(params=["postgres", "newest_postgres"])
+def server(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def url(server):
+    url = server.new_book()
+    with closing(controls.new_book(url)) as book:
+        controls.fund(book)
+        book.submit(controls.place_bet())
+    return url
+
+
+def stranger(url):
+    address, _, schema = url.partition("?schema=")
+    return psycopg.connect(address, autocommit=True, options=f"-c search_path={schema}")
+
+
+def tamper(url, statement):
+    with stranger(url) as connection:
+        connection.execute(statement)
+
+
+def finding(url):
+    return books.run(url).output
+
+
+SWALLOWING = (
+    "create function swallow() returns trigger language plpgsql as 'begin return null; end'"
+)
+STAYS = "create or replace function stays() returns trigger language plpgsql as 'begin return null; end'"
+ALTERED = {
+    "trigger stored_events.more": f"{SWALLOWING}; create trigger more before insert on stored_events"
+    " for each row execute function swallow()",
+    "trigger stored_events.stored_events_stay": "alter table stored_events disable trigger stored_events_stay",
+    "trigger seals.seals_stay": "create or replace trigger seals_stay before truncate on seals"
+    " for each statement execute function stays('seals')",
+    "function stays": STAYS,
+    "constraint wallets.wallets_cash_check": "alter table wallets drop constraint wallets_cash_check",
+    "constraint rounds.rounds_status_check": "alter table rounds drop constraint rounds_status_check,"
+    " add constraint rounds_status_check check (status <> '')",
+    "constraint stored_events.stored_events_stream_version_key": "alter table stored_events drop"
+    " constraint stored_events_stream_version_key",
+    "constraint reference_index.reference_index_pkey": "alter table reference_index drop constraint"
+    " reference_index_pkey, add primary key (provider, kind, reference, stream)",
+    "column wallets.note": "alter table wallets add column note text",
+    "column wallets.cash": "alter table wallets alter cash type integer",
+    "column rounds.won": "alter table rounds alter won set default 1",
+    "column stored_events.stream": 'alter table stored_events alter stream type text collate "default"',
+    "index reference_index.mine": "create index mine on reference_index (transaction_id)",
+    "rule wallets.never": "create rule never as on insert to wallets do instead nothing",
+    "table stored_events": "create table more () inherits (stored_events)",
+    "table rounds": "alter table rounds enable row level security",
+    "table wallets": "alter table wallets set unlogged",
+}
+
+
+@pytest.mark.parametrize(("what", "statement"), ALTERED.items(), ids=ALTERED)
+def test_what_keeps_the_rows_must_be_as_a_book_makes_it(url, what, statement):
+    tamper(url, statement)
+
+    said = finding(url)
+
+    assert re.match(f"schema: the {what} is (not as|none of) a book", said)
+    for create in (True, False):
+        with pytest.raises(StoreUnfit, match=f"the {what} is .*; roundbook verify tells more"):
+            open_store(url, IN_TRANSACTION, create=create)
+    assert finding(url) == said
+
+
+def test_a_trigger_that_is_gone_is_found_and_made_again(url):
+    tamper(url, "drop trigger stored_events_stay on stored_events")
+    assert finding(url).startswith("schema: the trigger stored_events.stored_events_stay is not as")
+    open_store(url, IN_TRANSACTION).close()
+    assert books.run(url).exit_code == 0
+
+
+def test_what_somebody_else_keeps_in_the_schema_is_no_finding(url):
+    tamper(
+        url,
+        f"create table theirs (id bigint primary key); create view sums as select sum(cash) from wallets;"
+        f" {SWALLOWING}; create trigger theirs before insert on theirs for each row execute function swallow();"
+        " alter table wallets set (fillfactor = 70); alter index wallets_pkey set (fillfactor = 70);"
+        " comment on table wallets is 'money'; analyze",
+    )
+    assert books.run(url).exit_code == 0
+    open_store(url, IN_TRANSACTION).close()
+
+
+def test_nothing_is_left_of_the_comparison(url):
+    with closing(open_store(url, IN_TRANSACTION)) as store, stranger(url) as connection:
+        assert store.altered() == ""
+        left = "select count(*) from pg_class where relname = 'wallets' and relpersistence = 't'"
+        assert connection.execute(left).fetchone() == (0,)
+
+
+def test_a_provider_s_book_is_as_it_is_made(server):
+    url = server.new_book()
+    with closing(examples.new_book(url, now=examples.Clock())) as book:
+        book.submit(examples.place_bet())
+    with closing(open_store(url, TABLES["provider"], read_only=True)) as store:
+        assert store.altered() == ""
+    tamper(url, "alter table deliveries add column note text")
+    assert finding(url).startswith("schema: the column deliveries.note is none of a book's")
+
+
+def test_a_table_that_another_version_made_is_made_anew_by_a_rebuild(url):
+    tamper(url, "alter table wallets drop column version; alter table rounds add column note text")
+    with pytest.raises(StoreUnfit, match="made anew by roundbook rebuild"):
+        open_store(url, IN_TRANSACTION)
+
+    done = CliRunner().invoke(rebuild_command, ["--store", url])
+
+    assert done.exit_code == 0, done.output
+    assert books.run(url).exit_code == 0
+
+
+def test_a_rebuild_makes_no_events_anew(url):
+    tamper(url, ALTERED["function stays"])
+    done = CliRunner().invoke(rebuild_command, ["--store", url])
+    assert isinstance(done.exception, StoreUnfit)
+
+
+def test_a_rebuild_of_tables_that_are_as_they_are_made_keeps_what_somebody_else_made_of_them(url):
+    tamper(url, "create view sums as select sum(cash) from wallets")
+    with closing(open_store(url, IN_TRANSACTION, create=False, anew=True)) as store:
+        rebuild(store, MAPPER)
+    assert books.run(url).exit_code == 0
+
+
+def test_who_may_only_read_can_verify_a_book(url):
+    _, _, schema = url.partition("?schema=")
+    reader = f"reader_{schema}"
+    tamper(
+        url,
+        f"create role {reader} login; grant usage on schema {schema} to {reader};"
+        f" grant select on all tables in schema {schema} to {reader};"
+        f" alter role {reader} set default_transaction_read_only = on",
+    )
+    theirs = url.replace("postgres@", f"{reader}@")
+    assert books.run(theirs).exit_code == 0
+    tamper(url, ALTERED["index reference_index.mine"])
+    assert finding(theirs).startswith("schema: ")
+
+
+def test_who_may_make_no_temporary_tables_can_verify_the_rest_of_a_book():
+    with running("-c fsync=off") as cluster:
+        url = cluster.new_book()
+        controls.new_book(url).close()
+        _, _, schema = url.partition("?schema=")
+        tamper(
+            url,
+            f"revoke temporary on database postgres from public; create role reader login;"
+            f" grant usage on schema {schema} to reader;"
+            f" grant select on all tables in schema {schema} to reader",
+        )
+        assert books.run(url.replace("postgres@", "reader@")).exit_code == 0
+
+
+def test_who_starts_on_the_other_party_s_book_by_mistake_changes_nothing_for_who_serves_it(server):
+    url = server.new_book()
+    with closing(examples.new_book(url, now=examples.Clock())) as book:
+        book.submit(examples.place_bet())
+        with pytest.raises(StoreUnfit):
+            controls.new_book(url)
+        book.submit(examples.place_bet(reference="b-2"))
+    assert books.run(url).exit_code == 0
