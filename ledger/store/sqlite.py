@@ -87,6 +87,11 @@ MOVED = (
     " before you stop it"
 )
 
+WRITTEN_OVER = (
+    " is shorter than it was: somebody wrote over it while it was open. Stop this service, and put a"
+    " copy in its place with neither -wal nor -shm"
+)
+
 _FOUND = "select type, name, sql, tbl_name from sqlite_schema"
 _SCAN = "select position, stream, version, topic, cast(state as blob), hash from stored_events"
 _NEXT = "where position > coalesce(?, -9223372036854775808) order by position limit 1"
@@ -126,7 +131,8 @@ class SQLiteStore(SqlStore):
                 f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}",
             )
             self._create(create=create)
-            self._lay, self._look_at = self._lie(), 0.0
+            self._lay, self._length = self._lie()
+            self._look_at, self._written_over = 0.0, False
         except (apsw.Error, UnicodeEncodeError) as error:
             raise StoreUnfit(f"store: {self._path}: {error}{_why(self._path)}") from error
 
@@ -240,21 +246,29 @@ class SQLiteStore(SqlStore):
     def _writer(self) -> apsw.Connection:
         return self._connection
 
-    def _lie(self) -> list[tuple[int, int]]:
-        """Returns which files lie at its paths. Raises OSError."""
+    def _lie(self) -> tuple[list[tuple[int, int]], int]:
+        """Returns which files lie at its paths, and the length of the first. Raises OSError."""
         found = [os.stat(self._path), os.stat(f"{self._path}-wal")]
-        return [(each.st_dev, each.st_ino) for each in found]
+        return [(each.st_dev, each.st_ino) for each in found], found[0].st_size
 
     def _check_lies(self) -> None:
-        """What is written to a file that was removed or replaced ends with the process. Raises OperationalError."""
+        """What is written to a file that was removed or replaced ends with the process. Raises OperationalError.
+
+        A book's file only grows. In one that is shorter stands an older book, which what is still in
+        the WAL does not fit to.
+        """
         now = time.monotonic()
         if now < self._look_at:
             return
+        before = self._length
         with suppress(OSError):
-            if self._lie() == self._lay:
-                self._look_at = now + LOOK_S
+            lie, length = self._lie()
+            self._written_over |= lie == self._lay and length < before
+            if lie == self._lay and not self._written_over:
+                self._look_at, self._length = now + LOOK_S, length
                 return
-        raise persistence.OperationalError(f"{self._path}{MOVED}")
+        why = WRITTEN_OVER if self._written_over else MOVED
+        raise persistence.OperationalError(f"{self._path}{why}")
 
     def _begin(self, ahead: Asked, *, presumed: bool) -> None:  # noqa: ARG002  (all is near)
         self._check_lies()

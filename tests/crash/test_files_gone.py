@@ -1,7 +1,9 @@
 import os
 import shutil
 from contextlib import closing
+from itertools import count
 
+import apsw
 import pytest
 from click.testing import CliRunner
 
@@ -84,3 +86,37 @@ def test_a_book_behind_a_link_takes_bets_until_the_file_it_leads_to_is_gone(tmp_
             return False
 
         until(is_missed, "the file is missed")
+
+
+def all_in_one_file(path):
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("pragma wal_checkpoint(truncate)")
+
+
+def test_a_book_that_an_older_one_is_written_over_in_place_takes_no_bet_for_ever(tmp_path):
+    path, older = tmp_path / "book.db", tmp_path / "older.db"
+    names = map(str, count())
+
+    def is_missed():
+        try:
+            book.submit(controls.deposit(reference=next(names)))
+        except OutcomeUnknown as unknown:
+            return "somebody wrote over it" in str(unknown.__cause__)
+        return False
+
+    with closing(controls.new_book(f"sqlite:///{path}")) as book:
+        controls.fund(book)
+        all_in_one_file(path)
+        shutil.copyfile(path, older)
+        book.submit_many([controls.deposit(reference=next(names)) for _ in range(200)])
+        all_in_one_file(path)
+        assert not is_missed()
+        newer = path.read_bytes()
+        assert path.stat().st_size > older.stat().st_size
+
+        shutil.copyfile(older, path)
+
+        until(is_missed, "the older book is noticed")
+        with path.open("r+b") as file:
+            file.write(newer)
+        assert is_missed()
