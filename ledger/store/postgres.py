@@ -464,18 +464,18 @@ class PostgresStore(SqlStore):
                 self._idle.get_nowait().close()
 
     def scan(self, table: str, *, after: int | None = None) -> Iterator[Row]:
-        """Reads a page at a time, each a statement of its own, or all in a snapshot."""
+        """Reads rows at whatever position a page at a time, each its own statement, or all in a snapshot."""
         assert table in (EVENTS, SEALS, *self._tables)
         if table not in (EVENTS, SEALS):
             yield from self._scan_table(self._tables[table])
             return
         statement, key = (SCAN, "position") if table == EVENTS else (SEALED, "number")
-        last = 0 if after is None else after
-        while page := self._read(
-            f"{statement} where {key} > ? order by {key} limit {PAGE}", (last,)
-        ):
+        behind, rest = f"{statement} where {key} > ?", f"order by {key} limit {PAGE}"
+        asked = (statement, ()) if after is None else (behind, (after,))
+        page = self._read(f"{asked[0]} {rest}", asked[1])
+        while page:
             yield from page
-            last = page[-1][0]
+            page = self._read(f"{behind} {rest}", (page[-1][0],))
 
     def _scan_table(self, table: Table) -> Iterator[Row]:
         """A statement that returned all of a large table would run out of its time, and the memory be full."""

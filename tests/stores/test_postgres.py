@@ -19,6 +19,7 @@ from projections import IN_TRANSACTION
 from scripts.rebuild import rebuild as rebuild_command
 from tests import controls
 from tests.http.server import free_port, until
+from tests.verify import books
 
 
 @pytest.fixture(params=["postgres", "newest_postgres"])
@@ -289,3 +290,18 @@ def test_who_waited_for_another_sees_what_that_wrote_whatever_the_default(server
             until(lambda: connection.execute(WAITING, (name,)).fetchone() == (1,), "it waits")
             one.insert_events([Appended("wallet/1/USD", 1, "WalletOpened", b"{}")])
         assert waiting.result() == 1
+
+
+@pytest.mark.parametrize("position", [0, -1, -(2**63)])
+def test_an_event_before_the_first_position_counts_in_its_round_and_is_not_overlooked(
+    book, url, position
+):
+    book.submit(bet("one"))
+    with stranger(url) as connection:
+        connection.execute(
+            f"insert into stored_events select {position}, stream, version + 1, topic,"
+            " replace(state, '\"one\"', '\"none\"'), hash from stored_events where topic = 'BetPlaced'"
+        )
+    assert b"none" in book.store.stream("round/LuckyMonaco/one")[-1][1]
+    said = books.run(url).output
+    assert said.startswith(f"position {position}: inserted: ")
