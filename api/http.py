@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -256,6 +257,35 @@ def log_defect(defect: Exception) -> None:
 def warn(event: str, **said: str) -> None:
     """Logs what whoever runs the service should know before it hurts."""
     _write(event, **said)
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            detail = record.getMessage()
+        except Exception as error:  # noqa: BLE001  (a library's own slip must not hurt who called it)
+            detail = f"{record.msg} ({type(error).__name__})"
+        _write(
+            "library",
+            name=record.name,
+            level=record.levelname.lower(),
+            detail=LEFT_OUT if _MAY_BE_SECRET.search(detail) else detail,
+        )
+
+
+LEFT_OUT = "left out, for it may hold a password"
+_MAY_BE_SECRET = re.compile(
+    r"://\S*@|\b(pass\w*|secret\w*|token|hash|authorization)\b['\"]?\s*[=:]|\bbearer\s",
+    re.IGNORECASE,
+)
+"""An address with who connects, a field by its name, a header: what libraries quote them in."""
+
+_LINES = _Lines(logging.WARNING)
+
+
+def log_libraries() -> None:
+    """Has what libraries warn of be lines like all others, in this process and those it forks."""
+    logging.getLogger().addHandler(_LINES)
 
 
 def log_for(book: str) -> None:

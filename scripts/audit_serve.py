@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 import click
 from flask import Flask, abort, redirect, request
 from granian.constants import HTTPModes, Interfaces
-from granian.log import LogLevels
 from werkzeug.exceptions import HTTPException
 
 from api.audit.door import Door
@@ -56,7 +55,6 @@ def audit_serve(*, files: tuple[Path, ...], host: str, port: int, token: str | N
             http=HTTPModes.http1,
             workers=1,
             blocking_threads=THREADS,
-            log_level=LogLevels.error,
         )
         server.serve(target_loader=partial(_load, shelf, token))
 

@@ -20,7 +20,7 @@ import click
 from msgspec.structs import replace
 
 from api.configuration import ALONE
-from api.http import log_defect, log_for
+from api.http import log_defect, log_for, log_libraries
 from api.settings import Settings, SettingsWrong
 from ledger.store import StoreUnfit
 from scripts import options
@@ -54,6 +54,7 @@ def serve(
     \b
     Example: roundbook serve --config roundbook.toml --port 8080
     """
+    log_libraries()
     if postgres:
         with _private_postgres(store) as server:
             _start(config, host, port, server.url, server)

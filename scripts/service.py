@@ -28,6 +28,7 @@ from granian.server.mp import MPServer
 
 from api import books_of, close, create_app, start
 from api.folders import make_folder
+from api.http import log_libraries
 from api.loop import Service
 from api.settings import Settings, SettingsWrong
 from ledger.moments import utc_now
@@ -60,11 +61,16 @@ DEMO_PLAYER, DEMO_CURRENCY, DEMO_CASH = "123456", "USD", "99899.99"
 DEMO_OPENING = "demo-opening"
 
 
+LOGGED: dict[str, Any] = {"handlers": {}, "loggers": {"_granian": {"propagate": True}}}
+"""granian's errors go the way of what every library says, and not to standard output."""
+
+
 class WebServer(MPServer):
     """granian's, which takes a worker for fallen that was told to stop with it, and was quicker."""
 
     def __init__(self, target: str, **options: Any) -> None:
-        super().__init__(target, **options)
+        log_libraries()
+        super().__init__(target, log_level=LogLevels.error, log_dictconfig=LOGGED, **options)
         logging.getLogger("_granian").addFilter(self._is_true)
 
     def _is_true(self, record: logging.LogRecord) -> bool:
@@ -108,7 +114,6 @@ def run(
             backpressure=_connections(),
             http1_settings=HTTP1Settings(max_buffer_size=MOST_HEAD),
             workers_kill_timeout=STOP_S,
-            log_level=LogLevels.error,
         )
         with keeping(tasks(settings), every_s=settings.audit.every_s) as keeper:
             server.serve(target_loader=partial(_load, settings, now, parents, keeper))

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from api import worker as new_worker
+from api.http import log_libraries
 from scripts import options
 
 
@@ -21,6 +22,7 @@ def worker(config: Path | None) -> None:
     \b
     Example: roundbook worker --config roundbook.toml
     """
+    log_libraries()
     settings, book = options.provider_book(config)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

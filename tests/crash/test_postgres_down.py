@@ -1,3 +1,4 @@
+import json
 import random
 import signal
 
@@ -77,6 +78,8 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_two_servers_on_one_database(
         acknowledged |= load.acknowledged
     check_retries(servers[0], acknowledged)
     check_the_book(servers[0].book, acknowledged)
+    for server in servers:
+        assert all(map(json.loads, server.err.read_text().splitlines()))
 
 
 def test_a_database_that_freezes_gives_998_in_time_and_the_retry_finds_out(cluster, servers):
