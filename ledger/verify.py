@@ -12,6 +12,7 @@ import msgspec
 from eventsourcing.persistence import PersistenceError
 
 from ledger import moments
+from ledger.counted import many
 from ledger.mapper import Inexact, Mapper, Unreadable
 from ledger.merkle import Tree
 from ledger.projection import Row
@@ -178,7 +179,9 @@ class Verification:
             if (position, hashed) == (self._start, self._hash):
                 return
             self._fail("rewritten", "is not the event that was verified before", self._start)
-        self._fail("cut-tail", f"{self._start} events were verified before", self._last() + 1)
+        verb = "was" if self._start == 1 else "were"
+        detail = f"{many(self._start, 'event')} {verb} verified before"
+        self._fail("cut-tail", detail, self._last() + 1)
 
     def _last(self) -> int:
         """Returns the last position there is."""
@@ -373,7 +376,7 @@ class Verification:
 
     def _check_seal(self, named: str, seal: Seal) -> None:
         if self.position < seal.position:
-            detail = f"{named} was made of {seal.position} events at {seal.sealed_at}"
+            detail = f"{named} was made of {many(seal.position, 'event')} at {seal.sealed_at}"
             self._fail("cut-tail", detail, self.position + 1, seal.position)
         if seal.hash != self._hash.hex():
             first, upto = self._rewritten(seal)
@@ -462,7 +465,7 @@ def _differing(table: str, found: list[Difference]) -> Finding:
         f"{each.table} {' '.join(map(str, each.key))}: {each.stored}, the events make {each.derived}"
         for each in found[:SHOWN]
     )
-    more = f"; and {len(found) - SHOWN} more rows" if len(found) > SHOWN else ""
+    more = f"; and {many(len(found) - SHOWN, 'more row')}" if len(found) > SHOWN else ""
     if ahead:
         detail = f"the tables tell of events that are not there: {rows}{more}"
         return Finding(kind="cut-tail", detail=detail)

@@ -12,6 +12,7 @@ import click
 import msgspec
 from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
+from ledger.counted import many
 from ledger.mapper import Mapper, Unreadable
 from ledger.moments import text, utc_now
 from ledger.projection import Row
@@ -96,7 +97,7 @@ def audit_file(
 def _said(out: Path, made: Made) -> str:
     sealed = f"sealed up to {made.sealed}" if made.seals else "not sealed"
     return (
-        f"{out} holds the {made.party}'s book up to position {made.position}, {made.added} events new;"
+        f"{out} holds the {made.party}'s book up to position {made.position}, {many(made.added, 'event')} new;"
         f" it holds together, {sealed}; head {made.hash}"
     )
 
@@ -273,7 +274,7 @@ def _check_ahead(seals: list[Seal], head: Head) -> None:
                 raise Contradiction(seal.position, f"the seal of {seal.sealed_at} is forged")
             raise Contradiction(
                 head.position + 1,
-                f"is gone: the seal of {seal.sealed_at} was made of {seal.position} events",
+                f"is gone: the seal of {seal.sealed_at} was made of {many(seal.position, 'event')}",
             )
 
 

@@ -7,6 +7,7 @@ import msgspec
 from eventsourcing.persistence import PersistenceError
 
 from ledger.copying import CopyDiffers, copy_events, copy_seals
+from ledger.counted import many
 from ledger.store import Store, open_store, told
 from ledger.verify import Verdict
 from scripts import options
@@ -42,8 +43,8 @@ def copy(*, source: str, target: str, token: str | None, as_json: bool) -> None:
         click.echo(msgspec.json.encode(said))
     else:
         click.echo(
-            f"{told(target)} holds {verdict.events} events, {added} of them new, and {verdict.seals}"
-            f" seals; both ends hold; head {verdict.head}"
+            f"{told(target)} holds {many(verdict.events, 'event')}, {added} of them new, and"
+            f" {many(verdict.seals, 'seal')}; both ends hold; head {verdict.head}"
         )
 
 

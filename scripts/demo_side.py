@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import click
 
 from api.configuration import load
+from ledger.counted import many
 from ledger.moments import utc_now
 from ledger.provider.book import Book
 from ledger.provider.house import PROVIDER_ID, Dialect
@@ -378,7 +379,7 @@ def _confirm_sweep(config: Path, clock: partial[datetime]) -> None:
         sweeper.confirm()
         swept = sweeper.sweep()
     more = "; more are due, the next sweep takes them" if swept.more else ""
-    click.echo(swept.stopped or f"{len(swept.refunded)} rounds refunded{more}")
+    click.echo(swept.stopped or f"{many(len(swept.refunded), 'round')} refunded{more}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from api.settings import SettingsWrong
+from ledger.counted import many
 from ledger.rebuild import Difference, differences
 from ledger.rebuild import rebuild as rebuild_tables
 from ledger.store import open_store, told
@@ -62,12 +63,14 @@ def _print(result: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(result))
     else:
-        click.echo("{rows} rows of {store} derived from {position} events".format(**result))
+        rows, events = many(result["rows"], "row"), many(result["position"], "event")
+        click.echo(f"{rows} of {result['store']} derived from {events}")
 
 
 def _print_table(found: list[Difference], store: str, position: int) -> None:
     if not found:
-        click.echo(f"every table of {store} agrees with all {position} events")
+        events = "its only event" if position == 1 else f"all {position} events"
+        click.echo(f"every table of {store} agrees with {events}")
         return
     rows = [(each.table, " ".join(each.key), f"{each.stored}", f"{each.derived}") for each in found]
     click.echo(f"{len(found)} differ in {store}, at position {position}")

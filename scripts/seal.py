@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from ledger.counted import many
 from ledger.seal import KeyWrong, Seal, Signer, signer
 from ledger.sealing import NoSealsFile, SealContradicted, Sealer, seals_of
 from ledger.store import Store, open_store
@@ -54,8 +55,7 @@ def seal(*, store: str, key: Path, file: Path | None, as_json: bool) -> None:
 
 def _said(made: Seal | None, position: int) -> str:
     if made:
-        events = f"{position} event{'s' if position > 1 else ''}"
-        return f"sealed {events} at {made.sealed_at}, hash {made.hash}"
+        return f"sealed {many(position, 'event')} at {made.sealed_at}, hash {made.hash}"
     if position:
         return f"nothing is new since the last seal, at position {position}"
     return "the book is empty: there is nothing to seal"

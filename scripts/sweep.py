@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from ledger.counted import many
 from ledger.provider.book import Book
 from ledger.provider.retention import Sweeper, Swept
 from scripts import incomplete, options
@@ -54,4 +55,4 @@ def _said(swept: Swept) -> str:
     if swept.stopped:
         return f"stopped: {swept.stopped}. Look at `roundbook sweep --dry-run`, then --confirm."
     more = "; more are due, the next sweep takes them" if swept.more else ""
-    return f"{len(swept.refunded)} rounds refunded{more}"
+    return f"{many(len(swept.refunded), 'round')} refunded{more}"

@@ -15,6 +15,7 @@ import click
 import msgspec
 from eventsourcing.persistence import PersistenceError
 
+from ledger.counted import many
 from ledger.operator.rules import OperatorRules
 from ledger.projection import Row
 from ledger.provider.rules import ProviderRules
@@ -311,7 +312,7 @@ def _print(verdict: Verdict, *, as_json: bool) -> None:
 
 
 def _right(verdict: Verdict) -> str:
-    counted = f"{_many(verdict.events, 'event')}, {_many(verdict.seals, 'seal')}"
+    counted = f"{many(verdict.events, 'event')}, {many(verdict.seals, 'seal')}"
     said = [f"{counted}: all hold", f"head {verdict.head}"]
     if verdict.seals and not verdict.keys_checked:
         said.append("keys not checked")
@@ -322,12 +323,9 @@ def _right(verdict: Verdict) -> str:
     if verdict.bodies_checked:
         said.append("bodies checked")
     if verdict.before:
-        said.append(f"the first {verdict.before} were verified before")
+        first = f"{verdict.before} were" if verdict.before > 1 else "was"
+        said.append(f"the first {first} verified before")
     return "; ".join(said)
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _wrong(finding: Finding) -> str:

@@ -11,6 +11,7 @@ from math import inf
 
 import msgspec
 
+from ledger.counted import many
 from ledger.event import time_of
 from ledger.moments import DAY_S, moment, text
 from ledger.provider.book import Book, OpenRound
@@ -112,7 +113,9 @@ class Sweeper:
         if not fresh:
             return ""
         if len(fresh) > self._cap:
-            return f"a crowd: more than {self._cap} rounds became overdue since the last sweep"
+            return (
+                f"a crowd: more than {many(self._cap, 'round')} became overdue since the last sweep"
+            )
         return self._silence()
 
     def _step(self, now: datetime, tick: float) -> str:
