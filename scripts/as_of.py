@@ -241,7 +241,7 @@ def _position(db: Database, moment: str | None, position: int | None) -> int:
         return as_of.position_at(db, moment)
     last = as_of.head(db).position
     if position is not None and position > last:
-        raise click.BadParameter(f"the book ends at {last}", param_hint="--at")
+        raise NotThere(f"the book ends at position {last}")
     return last if position is None else position
 
 

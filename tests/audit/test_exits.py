@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 NOT_THERE = {
     "balance nobody USD --from audit.db": "player nobody has no wallet in USD",
     "balance 123456 XXX --from audit.db --json": "player 123456 has no wallet in XXX",
+    "balance 123456 USD --from audit.db --at 99": "the book ends at position 2",
+    "balance 123456 USD --from book.db --at 99 --json": "the book ends at position 2",
     "round LuckyMonaco none --from audit.db": "there is no round none of LuckyMonaco",
     "history nobody --from audit.db": "nothing is known of nobody",
     "history nobody --from book.db --json": "nothing is known of nobody",
