@@ -4,33 +4,36 @@ import signal
 import sys
 from io import TextIOWrapper
 
-import click
-from eventsourcing.persistence import PersistenceError
-from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
+from scripts.importing import importing
 
-from api.settings import SettingsWrong
-from ledger.mapper import Unreadable
-from ledger.sealing import SealContradicted
-from ledger.store import StoreUnfit
-from scripts.as_of import balance, history, replay, round_
-from scripts.audit_file import audit_file
-from scripts.audit_serve import audit_serve
-from scripts.bench import bench
-from scripts.books import books
-from scripts.copy_book import copy
-from scripts.deliveries import deliveries
-from scripts.demo import demo
-from scripts.incomplete import incomplete
-from scripts.keys import keys
-from scripts.prove import check_proof, prove
-from scripts.rebuild import rebuild
-from scripts.reconcile import reconcile
-from scripts.report import report
-from scripts.seal import seal
-from scripts.serve import serve
-from scripts.sweep import sweep
-from scripts.verify import verify
-from scripts.worker import worker
+with importing():
+    import click
+    from eventsourcing.persistence import PersistenceError
+    from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
+
+    from api.settings import SettingsWrong
+    from ledger.mapper import Unreadable
+    from ledger.sealing import SealContradicted
+    from ledger.store import StoreUnfit
+    from scripts.as_of import balance, history, replay, round_
+    from scripts.audit_file import audit_file
+    from scripts.audit_serve import audit_serve
+    from scripts.bench import bench
+    from scripts.books import books
+    from scripts.copy_book import copy
+    from scripts.deliveries import deliveries
+    from scripts.demo import demo
+    from scripts.incomplete import incomplete
+    from scripts.keys import keys
+    from scripts.prove import check_proof, prove
+    from scripts.rebuild import rebuild
+    from scripts.reconcile import reconcile
+    from scripts.report import report
+    from scripts.seal import seal
+    from scripts.serve import serve
+    from scripts.sweep import sweep
+    from scripts.verify import verify
+    from scripts.worker import worker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -70,7 +73,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         sys.exit(128 + signal.SIGINT)
     except UNFIT as error:
         click.echo(f"roundbook: {error}", err=True)

@@ -125,3 +125,13 @@ def test_a_command_that_was_interrupted_does_not_say_that_a_book_is_wrong(folder
             asking.wait()
 
     assert asking.returncode == 128 + signal.SIGINT
+
+
+def test_a_command_that_is_interrupted_while_it_is_imported_ends_quietly(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(
+        "import os, signal; os.kill(os.getpid(), signal.SIGINT); raise SystemExit('it went on')"
+    )
+    with process("verify", "book.db", cwd=tmp_path) as interrupted:
+        said, told = interrupted.communicate()
+
+    assert (interrupted.returncode, said, told) == (128 + signal.SIGINT, "", "")
