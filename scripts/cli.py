@@ -25,6 +25,7 @@ with importing():
     from scripts.demo import demo
     from scripts.incomplete import incomplete
     from scripts.keys import keys
+    from scripts.piped import output
     from scripts.prove import check_proof, prove
     from scripts.rebuild import rebuild
     from scripts.reconcile import reconcile
@@ -63,13 +64,21 @@ def _check_text(arguments: list[str]) -> None:
             raise click.UsageError(f"{each!r} is no UTF-8")
 
 
+def _ran() -> int:
+    try:
+        return roundbook(standalone_mode=False) or 0
+    finally:
+        if sys.stdout:
+            sys.stdout.flush()
+
+
 def main() -> None:
     """Runs the command; what the user can mend is one sentence on standard error, exit 2."""
-    if isinstance(sys.stdout, TextIOWrapper):  # an id may hold what a terminal has no sign for
-        sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout = output(sys.stdout)
     try:
         _check_text(sys.argv)
-        sys.exit(roundbook(standalone_mode=False) or 0)
+        sys.exit(_ran())
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

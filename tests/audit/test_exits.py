@@ -135,3 +135,41 @@ def test_a_command_that_is_interrupted_while_it_is_imported_ends_quietly(tmp_pat
         said, told = interrupted.communicate()
 
     assert (interrupted.returncode, said, told) == (128 + signal.SIGINT, "", "")
+
+
+PRINTING = [
+    "replay --from book.db",
+    "replay --from book.db --json",
+    "history 123456 --from audit.db --json",
+    "report daily-wallets audit.db",
+    "report daily-wallets audit.db --csv",
+    "verify book.db",
+    "--help",
+]
+
+
+@pytest.mark.parametrize("command", PRINTING)
+def test_a_command_whose_reader_has_gone_ends_quietly_as_by_sigpipe(
+    folder: Any, command: str
+) -> None:
+    with process(*command.split(), cwd=folder) as unread:
+        unread.stdout.close()
+        told = unread.stderr.read()
+
+    assert (unread.returncode, told) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("command", PRINTING)
+def test_a_disk_that_takes_no_more_output_is_one_sentence(folder: Any, command: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "scripts.cli", *command.split()],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (2, "roundbook: [Errno 28] No space left on device\n")
