@@ -4,8 +4,9 @@ import signal
 import sys
 from io import TextIOWrapper
 
-from scripts.importing import importing
+from scripts.importing import importing, open_closed_streams
 
+open_closed_streams()
 with importing():
     import click
     from eventsourcing.persistence import PersistenceError

@@ -173,3 +173,25 @@ def test_a_disk_that_takes_no_more_output_is_one_sentence(folder: Any, command: 
         )
 
     assert (done.returncode, done.stderr) == (2, "roundbook: [Errno 28] No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("verify book.db", 0),
+        ("replay --from book.db --json", 0),
+        ("verify none.db", 2),
+        ("balance nobody USD --from audit.db", 1),
+    ],
+)
+def test_a_command_with_every_stream_closed_ends_as_with_them(
+    folder: Any, command: str, status: int
+) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m scripts.cli {command} <&- >&- 2>&-"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+
+    assert done.returncode == status
