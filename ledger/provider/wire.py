@@ -129,10 +129,25 @@ class _Line(httpcore.AsyncNetworkStream):
 
     def ended(self, body: bytes, *, in_chunks: bool) -> bool:
         """Returns whether nothing came in behind an answer's body, as far as that can be told."""
+        if self._holds_more():
+            return False
         said = bytes(self._heard).partition(_BLANK_LINE)[2]
         if in_chunks:
             return said.partition(_LAST_CHUNK)[1:] == (_LAST_CHUNK, b"")
         return said == body
+
+    def _holds_more(self) -> bool:
+        """Returns whether TLS has taken in what nobody has read: the socket shows nothing of that."""
+        tls = self._stream.get_extra_info("ssl_object")
+        if tls is None:
+            return False
+        try:
+            tls.read(1)
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError:  # it is closed, or broken
+            return True
+        return True
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         some = await self._stream.read(max_bytes, timeout)

@@ -1,11 +1,19 @@
 import asyncio
 import json
 import socket
+import ssl
 import threading
 from contextlib import contextmanager, suppress
+from datetime import timedelta
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from ledger.moments import utc_now
 from ledger.provider import wire
 from ledger.provider.events import Call, DeliveryRefused, RefundConfirmed
 from tests.http.server import until
@@ -49,11 +57,12 @@ def test_what_never_comes_to_an_answer_is_not_read_to_its_end():
 
 
 @contextmanager
-def answering(*answers):
-    """Yields an address, and which of its connections each call came in on."""
+def answering(*answers, tls=None):
+    """Yields an address, and which of its connections each call came in on; over TLS where there is a context."""
     came, left = [], list(answers)
 
     def serve(connection, number):
+        connection = tls.wrap_socket(connection, server_side=True) if tls else connection
         # who hangs up on what came behind an answer resets the connection
         with suppress(ConnectionError), connection, connection.makefile("rb") as received:
             while line := received.readline():
@@ -63,7 +72,7 @@ def answering(*answers):
                     line = received.readline()
                 received.read(size)
                 came.append(number)
-                connection.sendall(left.pop(0))
+                say(connection, left.pop(0))
 
     def listen():
         with suppress(OSError):  # nobody comes any more
@@ -72,7 +81,15 @@ def answering(*answers):
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=listen, daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", came
+        yield f"http{'s' if tls else ''}://127.0.0.1:{listener.getsockname()[1]}", came
+
+
+# One segment, whatever its pieces; over TLS each is a record of its own.
+def say(connection, pieces):
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    for piece in (pieces,) if isinstance(pieces, bytes) else pieces:
+        connection.sendall(piece)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
 
 
 def sent(url, calls):
@@ -103,6 +120,54 @@ def test_a_connection_whose_answers_end_where_they_should_is_used_again(answer):
 )
 def test_a_connection_on_which_something_comes_behind_an_answer_is_not(answer, behind):
     with answering(answer + behind, WHOLE) as (url, came):
+        replies = sent(url, 2)
+
+    assert [reply.body for reply in replies] == [TEXT, TEXT]
+    assert came == [0, 1]
+
+
+# over TLS
+
+
+@pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def tls(request, tmp_path, monkeypatch):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    secret = ec.generate_private_key(ec.SECP256R1())
+    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    named, now = x509.Name([]), utc_now()
+    signed = (
+        x509.CertificateBuilder(named, named, secret.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(here, critical=True)
+        .sign(secret, hashes.SHA256())
+    )
+    certificate.write_bytes(signed.public_bytes(Encoding.PEM))
+    key.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = request.param
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+@pytest.mark.parametrize("answer", [WHOLE, CUT], ids=["whole", "in chunks"])
+def test_a_connection_over_tls_is_used_again(tls, answer):
+    with answering(answer, answer, answer, tls=tls) as (url, came):
+        replies = sent(url, 3)
+
+    assert [json.loads(reply.body)["error"] for reply in replies] == [0, 0, 0]
+    assert came == [0, 0, 0]
+
+
+@pytest.mark.parametrize("answer", [WHOLE, CUT], ids=["whole", "in chunks"])
+@pytest.mark.parametrize(
+    "behind", [WHOLE, CUT, WHOLE[:9], b"\n"], ids=["an answer", "one in chunks", "a part", "a line"]
+)
+def test_a_connection_over_tls_on_which_something_comes_behind_an_answer_is_not(
+    tls, answer, behind
+):
+    with answering((answer, behind), WHOLE, tls=tls) as (url, came):
         replies = sent(url, 2)
 
     assert [reply.body for reply in replies] == [TEXT, TEXT]
