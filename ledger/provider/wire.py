@@ -73,7 +73,7 @@ class Wire:
         self._pool = httpcore.AsyncConnectionPool(
             max_connections=remote.concurrency,
             keepalive_expiry=KEEP_ALIVE_S,
-            network_backend=_Guarded(self._names, allow_private=remote.allow_private),
+            network_backend=_Guarded(remote, self._names),
         )
 
     async def close(self) -> None:
@@ -180,8 +180,9 @@ class _Line(httpcore.AsyncNetworkStream):
 class _Guarded(httpcore.AsyncNetworkBackend):
     """Connects to the address it has checked."""
 
-    def __init__(self, names: Executor, *, allow_private: bool) -> None:
-        self._names, self._allow_private = names, allow_private
+    def __init__(self, remote: Remote, names: Executor) -> None:
+        self._names, self._allow_private = names, remote.allow_private
+        self._within_s = remote.timeout_s
         self._backend = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -198,12 +199,14 @@ class _Guarded(httpcore.AsyncNetworkBackend):
             raise AddressRefused(
                 "the wallet's address is private or link-local; allow_private = true allows it"
             )
-        how = port, timeout, local_address, socket_options
+        how = local_address, socket_options
+        # one that says nothing must not take all the time there is, each time
+        share_s = self._within_s / len(allowed)
         *others, last = allowed
         for address in others:
-            with suppress(httpcore.ConnectError, OSError):
-                return _Line(await self._backend.connect_tcp(address, *how))
-        return _Line(await self._backend.connect_tcp(last, *how))
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout, OSError):
+                return _Line(await self._backend.connect_tcp(address, port, share_s, *how))
+        return _Line(await self._backend.connect_tcp(last, port, timeout, *how))
 
     async def sleep(self, seconds: float) -> None:
         await self._backend.sleep(seconds)

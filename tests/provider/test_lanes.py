@@ -438,6 +438,27 @@ def test_a_wallet_is_reached_at_the_first_of_its_addresses_that_answers(leads_to
         assert isinstance(sent(wallet.url.replace("127.0.0.1", NAMED), allow_private=True), Reply)
 
 
+def test_a_wallet_is_reached_though_nobody_says_a_word_at_the_first_of_its_addresses(leads_to):
+    leads_to("127.0.0.2", "127.0.0.1")
+    with CrookedWallet() as wallet, saying_nothing("127.0.0.2", wallet.url):
+        wallet.always(answer(SAID))
+
+        assert isinstance(sent(wallet.url.replace("127.0.0.1", NAMED), allow_private=True), Reply)
+
+
+@contextmanager
+def saying_nothing(address, url):
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((address, int(url.rpartition(":")[2])))
+        listener.listen(0)
+        for _ in range(3):  # as many as may wait there, so that nobody else is heard
+            caller = stack.enter_context(socket.socket())
+            caller.settimeout(0)
+            caller.connect_ex(listener.getsockname())
+        yield
+
+
 # what must not be kept
 
 
