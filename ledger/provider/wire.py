@@ -71,6 +71,8 @@ class Wire:
         # threads of its own: a name that nobody answers for must not hold up another wallet's
         self._names = ThreadPoolExecutor(remote.concurrency, thread_name_prefix="names")
         self._pool = httpcore.AsyncConnectionPool(
+            # made once: to read whom it trusts takes as long as many sends, and holds every lane up
+            ssl_context=httpcore.default_ssl_context() if parts.scheme == "https" else None,
             max_connections=remote.concurrency,
             keepalive_expiry=KEEP_ALIVE_S,
             network_backend=_Guarded(remote, self._names),

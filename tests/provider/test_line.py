@@ -172,3 +172,14 @@ def test_a_connection_over_tls_on_which_something_comes_behind_an_answer_is_not(
 
     assert [reply.body for reply in replies] == [TEXT, TEXT]
     assert came == [0, 1]
+
+
+def test_whom_tls_trusts_is_read_once_for_all_connections(tls, monkeypatch):
+    create, made = ssl.create_default_context, []
+    monkeypatch.setattr(ssl, "create_default_context", lambda: made.append("one") or create())
+    last = WHOLE.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+    with answering(last, last, last, tls=tls) as (url, came):
+        replies = sent(url, 3)
+
+    assert [reply.body for reply in replies] == [TEXT, TEXT, TEXT]
+    assert (came, made) == ([0, 1, 2], ["one"])
