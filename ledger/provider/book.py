@@ -303,7 +303,8 @@ class Book:
             "game": cancel.game,
             "status": "InProgress",
         }
-        where = Where(equals=named, column="opened_at", upto=EVER, limit=MOST_ROUNDS_AT_ONCE)
+        # an end, though far away, would have SQLite look through every player's rounds
+        where = Where(equals=named, column="opened_at", upto=None, limit=MOST_ROUNDS_AT_ONCE)
         rounds = [
             round_id
             for _, round_id, *_ in batch.where("rounds", where)

@@ -80,12 +80,15 @@ class Record(Notification):
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """Rows whose columns equal these values, and with `after < column <= upto`; null is in no range."""
+    """Rows whose columns equal these values, and with `after < column <= upto`; null is in no range.
+
+    `upto`: None for no end.
+    """
 
     equals: Mapping[str, str]
     column: str
     after: str = ""
-    upto: str
+    upto: str | None
     limit: int
     skip: int = 0
 

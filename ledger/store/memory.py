@@ -158,7 +158,8 @@ class MemoryStore(POPOApplicationRecorder, Store):
             for row in self.rows(table)
             if all(row[at] == value for at, value in wanted)
             and row[place] is not None
-            and where.after < row[place] <= where.upto
+            and where.after < row[place]
+            and (where.upto is None or row[place] <= where.upto)
         ]
 
     def _columns(self, table: str) -> list[str]:

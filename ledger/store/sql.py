@@ -276,14 +276,14 @@ class SqlStore(Store):
         return self._read(self._tables[table].select(len(prefix)), prefix)
 
     def where(self, table: str, where: Where) -> Sequence[Row]:
-        statement = self._tables[table].where(where.column, tuple(where.equals))
-        return self._read(
-            statement, (*where.equals.values(), where.after, where.upto, where.limit, where.skip)
-        )
+        ends, given = _given(where)
+        statement = self._tables[table].where(where.column, tuple(where.equals), ends=ends)
+        return self._read(statement, (*given, where.limit, where.skip))
 
     def count(self, table: str, where: Where) -> int:
-        statement = self._tables[table].count(where.column, tuple(where.equals))
-        found: int = self._read(statement, (*where.equals.values(), where.after, where.upto))[0][0]
+        ends, given = _given(where)
+        statement = self._tables[table].count(where.column, tuple(where.equals), ends=ends)
+        found: int = self._read(statement, given)[0][0]
         return found
 
     def first_parts(self, table: str) -> Sequence[str]:
@@ -392,20 +392,20 @@ class Table:
         return f"{self.whole} where {where} order by {', '.join(self.key)}"
 
     @cache
-    def where(self, column: str, equals: tuple[str, ...]) -> str:
-        """Selects whole rows in a range of one column, beside others that are given."""
-        order = ", ".join([column, *self.key])
-        return f"{self.whole} where {self._range(column, equals)} order by {order} limit ? offset ?"
+    def where(self, column: str, equals: tuple[str, ...], *, ends: bool) -> str:
+        """Selects whole rows in a range of one column, which ends or does not, beside others that are given."""
+        order, among = ", ".join([column, *self.key]), self._range(column, equals, ends=ends)
+        return f"{self.whole} where {among} order by {order} limit ? offset ?"
 
     @cache
-    def count(self, column: str, equals: tuple[str, ...]) -> str:
+    def count(self, column: str, equals: tuple[str, ...], *, ends: bool) -> str:
         """Counts what `where` selects, without its limit."""
-        return f"select count(*) from {self.name} where {self._range(column, equals)}"
+        return f"select count(*) from {self.name} where {self._range(column, equals, ends=ends)}"
 
-    def _range(self, column: str, equals: tuple[str, ...]) -> str:
+    def _range(self, column: str, equals: tuple[str, ...], *, ends: bool) -> str:
         assert {column, *equals} <= {*self.key, *self.columns}
         given = "".join(f"{name} = ? and " for name in equals)
-        return f"{given}{column} > ? and {column} <= ?"
+        return f"{given}{column} > ?{f' and {column} <= ?' if ends else ''}"
 
     def write(
         self, rows: Mapping[Key, Any], many: Callable[[str, Sequence[Sequence[Any]]], int]
@@ -458,3 +458,9 @@ def record(row: tuple[int, str, int, str, str, bytes]) -> Record:
     if not (isinstance(topic, str) and isinstance(state, str)):
         raise persistence.OperationalError(f"position {position}: topic and body must be texts")
     return Record(stream, version, topic, state.encode(), position, hashed)
+
+
+def _given(where: Where) -> tuple[bool, Sequence[Any]]:
+    """Returns whether a range ends, and what stands in the places of its statement."""
+    begun = (*where.equals.values(), where.after)
+    return (False, begun) if where.upto is None else (True, (*begun, where.upto))

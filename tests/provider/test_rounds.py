@@ -1,4 +1,6 @@
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -879,6 +881,28 @@ def test_no_open_round_to_cancel_is_success_and_records_nothing(book: Book) -> N
 def test_rounds_of_an_operator_nobody_knows_cannot_be_cancelled(book: Book) -> None:
     with nothing_recorded(book):
         assert code(book, examples.cancel_rounds(operator="nobody")) == 57
+
+
+def test_a_players_open_rounds_are_looked_for_among_the_players_own(
+    tmp_path: Path, clock: examples.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(examples.new_book(f"sqlite:///{tmp_path}/book.db", now=clock)) as book:
+        read, asked = book.store._read, []  # type: ignore[attr-defined]
+
+        def note(statement: str, given: Any = ()) -> Any:
+            asked.append((statement, given))
+            return read(statement, given)
+
+        monkeypatch.setattr(book.store, "_read", note)
+        book.submit(examples.cancel_rounds())
+        plans = [
+            read(f"explain query plan {statement}", given)[0][3]
+            for statement, given in asked
+            if "from rounds" in statement
+        ]
+
+    (plan,) = plans
+    assert plan.startswith("SEARCH rounds USING INDEX rounds_of_player (operator=? AND user=?")
 
 
 # bets that were given up
