@@ -88,8 +88,8 @@ MOVED = (
 )
 
 WRITTEN_OVER = (
-    " is shorter than it was: somebody wrote over it while it was open. Stop this service, and put a"
-    " copy in its place with neither -wal nor -shm"
+    " is shorter than it was: somebody wrote over it, or vacuumed it, while it was open. Stop this"
+    " service; where roundbook verify does not hold, a copy belongs in its place, with neither -wal nor -shm"
 )
 
 _FOUND = "select type, name, sql, tbl_name from sqlite_schema"
@@ -254,8 +254,8 @@ class SQLiteStore(SqlStore):
     def _check_lies(self) -> None:
         """What is written to a file that was removed or replaced ends with the process. Raises OperationalError.
 
-        A book's file only grows. In one that is shorter stands an older book, which what is still in
-        the WAL does not fit to.
+        A book's file only grows, unless somebody vacuums it. In one that is shorter stands an older book as a
+        rule, which what is still in the WAL does not fit to.
         """
         now = time.monotonic()
         if now < self._look_at:
