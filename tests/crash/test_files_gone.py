@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from ledger.refusals import OutcomeUnknown
+from ledger.store import sqlite
 from scripts.cli import roundbook
 from tests import controls
 from tests.crash.books import check_the_book
@@ -93,7 +94,10 @@ def all_in_one_file(path):
         connection.execute("pragma wal_checkpoint(truncate)")
 
 
-def test_a_book_that_an_older_one_is_written_over_in_place_takes_no_bet_for_ever(tmp_path):
+def test_a_book_that_an_older_one_is_written_over_in_place_takes_no_bet_for_ever(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sqlite, "LOOK_S", 0)
     path, older = tmp_path / "book.db", tmp_path / "older.db"
     names = map(str, count())
 
