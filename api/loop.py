@@ -33,7 +33,10 @@ LOOK_S = 0.1
 ASIDE = ("/api/", "/audit", "/readyz")
 """Where reading may take its time; each of them has threads of its own."""
 
-READS = ("/check", "/balance", "/getroundstatus", "/history/getgamerounds", "/healthcheck")
+LISTS = ("/history/getgamerounds",)
+"""What an operator asks of any number of rounds; aside too, wherever the book is."""
+
+READS = ("/check", "/balance", "/getroundstatus", "/healthcheck")
 """What only reads; aside where the book is on another machine, whose answer may take its time too."""
 
 ASIDE_THREADS = 4
@@ -258,17 +261,13 @@ class Service:
 
     def _threads(self, scope: Scope) -> ThreadPoolExecutor | None:
         """Returns who answers a request that may take its time; None where the loop itself does."""
-        asks = scope.method not in WRITES  # Flask takes `get` and HEAD for GET
-        if not (asks or self._remote):
-            return None
         path = "/" + scope.path.lstrip("/")  # as Flask finds it
-        if asks:
+        if scope.method not in WRITES:  # Flask takes `get` and HEAD for GET
             for prefix, threads in self._aside:
                 if path.startswith(prefix):
                     return threads
-        if self._remote and path.lower().endswith(READS):
-            return self._reads
-        return None
+        reads = READS + LISTS if self._remote else LISTS
+        return self._reads if path.lower().endswith(reads) else None
 
     def _work_on(self, scope: Scope, body: bytes) -> Callable[[], Answered]:
         """Returns what answers a request: what it is for itself, else the application."""
