@@ -139,10 +139,22 @@ def start(app: APIFlask) -> None:
             http.warn(
                 "copies are asynchronous", told="a node that dies takes answered bets with it"
             )
+    if "provider_book" in app.extensions:
+        tell_of_forsaken(app.extensions["provider_book"])
     for party, sealer in app.extensions["sealers"].items():
         _tell_of_new_key(sealer, party)
     for each in app.extensions["background"]:
         each.start()
+
+
+def tell_of_forsaken(book: ProviderBook) -> None:
+    """Logs which operators nobody serves any more, though something is left to do."""
+    with suppress(PersistenceError):  # whoever is asked next tells of that
+        for login in book.forsaken():
+            http.warn(
+                "an operator is not configured",
+                told=f"{login} is owed calls or has open rounds: nothing is sent, no bet goes back",
+            )
 
 
 def worker(settings: Settings, book: ProviderBook, waiting: Waiting | None = None) -> Worker:

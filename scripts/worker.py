@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from api import tell_of_forsaken
 from api import worker as new_worker
 from api.http import log_libraries
 from scripts import options
@@ -28,6 +29,7 @@ def worker(config: Path | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     with closing(book):
+        tell_of_forsaken(book)
         running = new_worker(settings, book)
         running.start()
         operators = ", ".join(sorted(book.house.operators))

@@ -238,6 +238,16 @@ class Book:
             OpenRound(row[0], row[1], row[2], row[10]) for row in self.store.where("rounds", where)
         ]
 
+    def forsaken(self) -> list[str]:
+        """Returns the operators that are not configured, though calls are owed to them or rounds are open; sorted."""
+        gone = [
+            login for login in self.store.first_parts("rounds") if login not in self.house.operators
+        ]
+        return [login for login in gone if self._is_owed(login) or self.open_rounds(login, limit=1)]
+
+    def _is_owed(self, operator: str) -> bool:
+        return bool(self._deliveries({"operator": operator}, "undelivered_since", EVER, 1))
+
     def sweep(self) -> Sweep:
         """Returns whether bets are refunded by their age."""
         return Sweep(*(self.store.row("sweep", ("retention",)) or ()))
@@ -381,6 +391,7 @@ class Book:
 
     def _retry_delivery(self, batch: Batch[Round], retry: commands.RetryDelivery) -> Outcome:
         found = _delivery(batch, retry)
+        self.house.operator(retry.operator)  # what nobody sends is not to seem due
         stream = name("round", found.operator, found.round)
         if found.closed or found.under_way(batch.at):
             return _unchanged(batch, stream)

@@ -213,3 +213,33 @@ def test_who_reads_what_wallets_owe_is_told_where_there_is_more(tmp_path):
         assert (len(said["deliveries"]), said["has_more"]) == (1000, True)
         assert "1000 and more undelivered" in listed(server)
         assert "1001 undelivered" in listed(server, "--limit", "1001")
+
+
+def test_a_log_tells_at_the_start_of_an_operator_that_is_owed_calls_and_configured_no_more(
+    tmp_path,
+):
+    document = provider.document(tmp_path, "http://127.0.0.1:9")
+    store, house = document["provider_book"]["store"], settle(document, {}).provider_house()
+    with closing(new_book(store, now=utc_now, house=house)) as book:
+        book.submit(place_bet(operator=provider.LM))
+        book.submit(place_bet(operator=provider.KYREN, round_id="another's"))
+
+    del document["operator"][0]
+    with serving(tmp_path, document) as server:
+        (line,) = told(server, "an operator is not configured")
+    with subprocess.Popen(
+        [sys.executable, "-m", "scripts.cli", "worker", "--config", server.config],
+        cwd=wire.ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        said = worker.stderr.readline()
+        worker.terminate()
+
+    assert line["told"].startswith(f"{provider.LM} is owed calls or has open rounds")
+    assert json.loads(said)["told"] == line["told"]
+
+
+def told(server, event):
+    lines = map(json.loads, server.err.read_text().splitlines())
+    return [line for line in lines if line["event"] == event]

@@ -208,6 +208,39 @@ def test_what_nobody_has_asked_for_cannot_be_sent_reported_or_retried(book: Book
             ask(book, command)
 
 
+# an operator that nobody serves any more
+
+
+ONLY_KY = House(operators={KY: examples.OPERATORS[KY]})
+
+
+def test_what_an_operator_is_owed_that_nobody_serves_is_not_due_by_a_retry(book: Book) -> None:
+    a_bet(book)
+    book.house = ONLY_KY
+    with nothing_recorded(book), pytest.raises(Malformed, match="no such operator is configured"):
+        ask(book, examples.retry("bet", BET))
+
+
+def test_an_operator_that_nobody_serves_is_told_while_anything_is_left_to_do(book: Book) -> None:
+    assert book.forsaken() == []
+    a_bet(book)
+    assert book.forsaken() == []
+
+    book.house = ONLY_KY
+    assert book.forsaken() == [LM]
+    book.house = examples.HOUSE
+    answer(book, LM, "bet", BET)
+    assert book.undelivered(limit=1) == []
+    book.house = ONLY_KY
+    assert book.forsaken() == [LM]
+
+    book.house = examples.HOUSE
+    ask(book, examples.cancel_round())
+    answer(book, LM, "refund", BET)
+    book.house = ONLY_KY
+    assert book.forsaken() == []
+
+
 # one sender at a time
 
 
