@@ -75,6 +75,7 @@ def create_app(
     app = http.App("api", title="Roundbook", version="0.1.0", docs_path=None)
     app.url_map.merge_slashes = False  # an id may hold them
     app.url_map.converters["id"] = http.Id
+    app.config.update(dict.fromkeys(http.UNTOLD, False))
     app.security_schemes = PARTNER
     app.extensions["book"] = book
     app.extensions["turns"] = turns

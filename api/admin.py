@@ -20,6 +20,7 @@ from api.hidden import Read
 from api.http import json_response
 from api.listed import listed
 from api.operator.schemas import Cash
+from api.problems import told
 from ledger.event import time_of
 from ledger.money import to_text
 from ledger.operator import commands
@@ -103,10 +104,11 @@ def admin(
     may_write = blueprint.auth_required(auth, roles=["admin"])
     may_read = read_by(blueprint, auth, reading.store)
     path = "/wallets/<user>/<currency>"
+    unpaid = (400, 403, 404, 409, 413, 422)
 
     @blueprint.put(path)
     @may_write
-    @blueprint.doc(summary="Open a wallet, if it is not open", responses=[201])
+    @blueprint.doc(summary="Open a wallet, if it is not open", responses=told(200, 201, 403, 422))
     def open_wallet(user: str, currency: str) -> Response:
         outcome = book.submit(commands.OpenWallet(user=user, currency=currency))
         return _wallet(book.wallet(user, currency), status=201 if outcome.recorded else 200)
@@ -114,7 +116,10 @@ def admin(
     @blueprint.get(path)
     @may_read
     @blueprint.input(When, location="query")
-    @blueprint.doc(summary="A wallet as it is now, or as of a position or a time", responses=[503])
+    @blueprint.doc(
+        summary="A wallet as it is now, or as of a position or a time",
+        responses=told(200, 400, 404, 409, 422),
+    )
     def wallet(user: str, currency: str, query_data: dict[str, Any]) -> Response:
         if query_data:
             return json_response(travel.balance(shelf, user, currency, request.args))
@@ -133,7 +138,7 @@ def admin(
     @blueprint.post(f"{path}/deposits")
     @may_write
     @blueprint.input(Cash)
-    @blueprint.doc(summary="Pay cash in")
+    @blueprint.doc(summary="Pay cash in", responses=told(200, *unpaid))
     def deposit(user: str, currency: str, json_data: dict[str, Any]) -> Response:
         command = commands.Deposit(user=user, currency=currency, **json_data)
         return moved(book.submit(command), command.reference)
@@ -141,21 +146,21 @@ def admin(
     @blueprint.post(f"{path}/withdrawals")
     @may_write
     @blueprint.input(Cash)
-    @blueprint.doc(summary="Pay cash out")
+    @blueprint.doc(summary="Pay cash out", responses=told(200, *unpaid))
     def withdraw(user: str, currency: str, json_data: dict[str, Any]) -> Response:
         command = commands.Withdraw(user=user, currency=currency, **json_data)
         return moved(book.submit(command), command.reference)
 
     @blueprint.post(f"{path}/freeze")
     @may_write
-    @blueprint.doc(summary="Refuse new bets of this wallet")
+    @blueprint.doc(summary="Refuse new bets of this wallet", responses=told(200, 403, 404, 422))
     def freeze(user: str, currency: str) -> Response:
         book.submit(commands.Freeze(user=user, currency=currency))
         return _wallet(book.wallet(user, currency))
 
     @blueprint.post(f"{path}/unfreeze")
     @may_write
-    @blueprint.doc(summary="Take bets of this wallet again")
+    @blueprint.doc(summary="Take bets of this wallet again", responses=told(200, 403, 404, 422))
     def unfreeze(user: str, currency: str) -> Response:
         book.submit(commands.Unfreeze(user=user, currency=currency))
         return _wallet(book.wallet(user, currency))
@@ -163,7 +168,9 @@ def admin(
     @blueprint.get("/rounds/<provider>/<id:round_id>")
     @may_read
     @blueprint.input(At, location="query")
-    @blueprint.doc(summary="A round as it is now, or as of one of its versions")
+    @blueprint.doc(
+        summary="A round as it is now, or as of one of its versions", responses=told(200, 404, 422)
+    )
     def round_(provider: str, round_id: str, query_data: dict[str, Any]) -> Response:
         known = providers.get(provider.casefold(), provider)
         found = reading.round(known, round_id, at=query_data.get("at"))
@@ -202,7 +209,8 @@ def feed(
     @may_read
     @blueprint.input(Named, location="query")
     @blueprint.doc(
-        summary="The newest events of a player, round, reference or transaction", responses=[503]
+        summary="The newest events of a player, round, reference or transaction",
+        responses=told(200, 400, 409, 422),
     )
     def history(query_data: dict[str, str]) -> Response:
         return json_response(past(query_data))
@@ -210,7 +218,9 @@ def feed(
     @blueprint.get("/events")
     @may_read
     @blueprint.input(Page, location="query")
-    @blueprint.doc(summary="The events as they are stored, in their order")
+    @blueprint.doc(
+        summary="The events as they are stored, in their order", responses=told(200, 422)
+    )
     def events(query_data: dict[str, int]) -> Response:
         after, limit = query_data["after"], query_data["limit"]
         found = store.records(after=after, limit=limit + 1)
@@ -225,13 +235,15 @@ def feed(
 
     @blueprint.get("/seals")
     @may_read
-    @blueprint.doc(summary="The signed heads, in the order they were made")
+    @blueprint.doc(
+        summary="The signed heads, in the order they were made", responses=told(200, 422)
+    )
     def seals() -> Response:
         return json_response({"seals": [Raw(seal) for seal in store.seals()]})
 
     @blueprint.get("/head")
     @may_read
-    @blueprint.doc(summary="The last event's position and hash")
+    @blueprint.doc(summary="The last event's position and hash", responses=told(200, 422))
     def head() -> Response:
         position, hashed = store.head()
         return json_response({"position": position, "hash": hashed.hex()})

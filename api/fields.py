@@ -59,8 +59,11 @@ class Id(Field, fields.String):
         return check_id(value, self.name)
 
 
-class Moment(Field, fields.String):
+class Moment(Field):
     """The provider's own time, a string or an integer: kept as it came, never reckoned with."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(metadata={"oneOf": [{"type": "string"}, {"type": "number"}]}, **kwargs)
 
     def accept(self, value: Any) -> str:
         text = str(kept(value, self.name)) if type(value) in (int, Number) else value
@@ -69,11 +72,13 @@ class Moment(Field, fields.String):
         return text
 
 
-class Money(Field, fields.String):
+class Money(Field):
     """An amount, a JSON string or number, read exactly."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(metadata={"pattern": r"^[0-9]{1,15}(\.[0-9]{1,18})?$"}, **kwargs)
+        text = {"type": "string", "pattern": r"^[0-9]{1,15}(\.[0-9]{1,18})?$"}
+        number = {"type": "number", "minimum": 0}
+        super().__init__(metadata={"oneOf": [text, number]}, **kwargs)
 
     def accept(self, value: Any) -> Amount:
         if type(value) is str:

@@ -24,7 +24,22 @@ JSON = "application/json"
 WRITES = frozenset({"POST", "PUT"})
 """The methods that may change something."""
 
+UNANSWERED = {
+    400: ("Not JSON", {"error": 57, "description": "body: the body is not a JSON object"}),
+    401: ("No partner", {"error": 401, "description": "MEMB_ID or HASH is wrong"}),
+    413: ("Too large", {"error": 57, "description": "body: the body is larger than 64 KiB"}),
+}
+"""What never became a partner's call, by HTTP status: why, and an answer."""
+
 _encode = msgspec.json.Encoder().encode
+
+
+UNTOLD = (
+    "AUTO_AUTH_ERROR_RESPONSE",
+    "AUTO_VALIDATION_ERROR_RESPONSE",
+    "AUTO_404_RESPONSE",
+)
+"""What APIFlask would put into /docs by itself: answers that are not ours."""
 
 
 class StrictRequest(Request):
@@ -103,9 +118,13 @@ def add_call(
     security: Any = None,
 ) -> None:
     """Adds a partner's call to the paths, and to /docs; its view reads its body itself, without wrappers."""
-    example: Any = {"description": "Answered", "content": {JSON: {"example": call.example}}}
+    answers = {200: ("Answered", call.example), **UNANSWERED}
+    told: Any = {
+        status: {"description": why, "content": {JSON: {"example": example}}}
+        for status, (why, example) in answers.items()
+    }
     summary = (call.answer.__doc__ or "").rstrip(".")
-    described = blueprint.doc(summary=summary, responses={200: example}, security=security)(
+    described = blueprint.doc(summary=summary, responses=told, security=security)(
         blueprint.input(call.schema, validation=False)(view)
     )
     vars(view)["_spec"] = vars(described)["_spec"]

@@ -16,10 +16,13 @@ from api.http import encoded
 from api.operator import answers, calls, schemas
 from api.operator.answers import Answer
 from api.operator.calls import Asked
+from api.problems import told
 from ledger.operator import commands
 from ledger.operator.book import MOST_LISTED, Book, Outcome
 from ledger.reader import NotJson
 from ledger.refusals import Breakdown, CredentialWrong, Malformed, Refusal
+
+JSON_LINES = "application/jsonl"
 
 
 class Kind(NamedTuple):
@@ -70,7 +73,10 @@ def listed(
 
     @blueprint.post("/commands")
     @may_write
-    @blueprint.doc(summary="Many commands, a JSON line each; each line has its own outcome")
+    @blueprint.doc(
+        summary="Many commands, a JSON line each; each line has its own outcome",
+        responses=told(200, 403, 413, 422, mimetype=JSON_LINES),
+    )
     def many() -> Response:
         text: bytes = request.whole()  # type: ignore[attr-defined]
         asked = [
@@ -83,7 +89,7 @@ def listed(
         said = b"".join(
             encoded({"line": number, **_answer(outcome)}) for number, outcome in _told(book, asked)
         )
-        return Response(said, mimetype="application/jsonl")
+        return Response(said, mimetype=JSON_LINES)
 
 
 def _told(book: Book, asked: list[_Line]) -> list[tuple[int, Outcome | Exception]]:

@@ -1,12 +1,19 @@
 """For whoever keeps the service running: is it alive, is it ready."""
 
+from typing import Any
+
 from apiflask import APIBlueprint
 from eventsourcing.persistence import PersistenceError
 from flask import Response
 
-from api.http import json_response, log_defect
+from api.http import JSON, json_response, log_defect
 from ledger.operator.book import Book
 from ledger.provider.book import Book as ProviderBook
+
+READINESS: Any = {
+    200: "Ready",
+    503: {"description": "Not ready", "content": {JSON: {"schema": {}}}},
+}
 
 
 def ops(book: Book, provider: ProviderBook | None) -> APIBlueprint:
@@ -19,7 +26,7 @@ def ops(book: Book, provider: ProviderBook | None) -> APIBlueprint:
         return json_response({"status": "alive"})
 
     @blueprint.get("/readyz")
-    @blueprint.doc(summary="The book can be read and written", responses=[503])
+    @blueprint.doc(summary="The book can be read and written", responses=READINESS)
     def readyz() -> Response:
         """Reads the heads from the stores, and asks whether the writers take commands, and can write them.
 

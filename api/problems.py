@@ -7,7 +7,7 @@ from typing import Any
 from apiflask.exceptions import HTTPError
 from flask import Response, g
 
-from api.http import json_response, log_defect
+from api.http import JSON, json_response, log_defect
 from ledger.reader import NotJson
 from ledger.refusals import Breakdown, OutcomeUnknown, Refusal
 
@@ -22,6 +22,29 @@ STATUS = {
 """By word; every other refusal is a 422."""
 
 _MIMETYPE = "application/problem+json"
+
+_SHAPE = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "integer"},
+        "field": {"type": "string"},
+    },
+    "required": ["type", "title", "status", "detail"],
+}
+
+
+def told(*statuses: int, mimetype: str = JSON) -> dict[int, Any]:
+    """Returns what /docs say of an operation's answers; no credential and no store are any's."""
+    own: dict[str, Any] = {"content": {mimetype: {"schema": {}}}}
+    wrong = {"content": {_MIMETYPE: {"schema": _SHAPE}}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, **(own if status < 400 else wrong)}
+        for status in (*statuses, 401, 503)
+    }
 
 
 def problem(status: int, word: str, detail: str, **more: Any) -> Response:

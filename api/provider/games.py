@@ -12,6 +12,7 @@ from api.audit import travel
 from api.audit.shelf import Shelf
 from api.fields import check_id
 from api.http import json_response
+from api.problems import told
 from api.provider import schemas
 from api.provider.calls import Desk
 from ledger.money import to_text
@@ -47,6 +48,7 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
     may_read = blueprint.auth_required(auth, roles=["auditor"])
     may_act = blueprint.auth_required(auth, roles=["admin"])
     path = "/rounds/<id:round_id>"
+    unplayed = (400, 403, 404, 409, 413, 422)
 
     def settled(command: RoundCommand, holds: Callable[[Round], bool]) -> Round:
         """Returns the round once what a game asks for holds of it, or as it is when the time is over."""
@@ -56,7 +58,9 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
     @blueprint.post(f"{path}/bets")
     @may_play
     @blueprint.input(schemas.Bet)
-    @blueprint.doc(summary="Place a bet at the operator's wallet", responses=[202])
+    @blueprint.doc(
+        summary="Place a bet at the operator's wallet", responses=told(200, 202, *unplayed)
+    )
     def bet(round_id: str, json_data: dict[str, Any]) -> Response:
         fields, reference = json_data, json_data["reference"]
         command = PlaceBet(
@@ -79,7 +83,7 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
     @blueprint.post(f"{path}/result")
     @may_play
     @blueprint.input(schemas.Outcome)
-    @blueprint.doc(summary="Pay what a round won", responses=[202])
+    @blueprint.doc(summary="Pay what a round won", responses=told(200, 202, *unplayed))
     def result(round_id: str, json_data: dict[str, Any]) -> Response:
         fields, reference = json_data, json_data["reference"]
         command = ReportResult(
@@ -98,7 +102,7 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
     @blueprint.post(f"{path}/end")
     @may_play
     @blueprint.input(schemas.End)
-    @blueprint.doc(summary="End a round", responses=[202])
+    @blueprint.doc(summary="End a round", responses=told(200, 202, *unplayed))
     def end(round_id: str, json_data: dict[str, Any]) -> Response:
         operator, user = json_data["operator"], json_data.get("userId")
         return over(EndRound(operator=operator, round=round_id, user=user), "Completed")
@@ -106,7 +110,9 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
     @blueprint.post(f"{path}/cancel")
     @may_play
     @blueprint.input(schemas.End)
-    @blueprint.doc(summary="Cancel a round: every open bet goes back", responses=[202])
+    @blueprint.doc(
+        summary="Cancel a round: every open bet goes back", responses=told(200, 202, *unplayed)
+    )
     def cancel(round_id: str, json_data: dict[str, Any]) -> Response:
         operator, user = json_data["operator"], json_data.get("userId")
         command = CancelRound(operator=operator, round=round_id, user=user, by="game")
@@ -119,14 +125,19 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
     @blueprint.get(path)
     @may_read
     @blueprint.input(At, location="query")
-    @blueprint.doc(summary="A round: its status, bets, results, deliveries and history")
+    @blueprint.doc(
+        summary="A round: its status, bets, results, deliveries and history",
+        responses=told(200, 404, 422),
+    )
     def round_(round_id: str, query_data: dict[str, Any]) -> Response:
         found = desk.book.round(_operator(desk), round_id, at=query_data.get("at"))
         return json_response(_round(desk, found))
 
     @blueprint.get("/deliveries")
     @may_read
-    @blueprint.doc(summary="What the wallets still owe an answer to, the oldest first")
+    @blueprint.doc(
+        summary="What the wallets still owe an answer to, the oldest first", responses=told(200)
+    )
     def deliveries() -> Response:
         found = desk.book.undelivered(limit=MOST_DELIVERIES + 1)
         page = found[:MOST_DELIVERIES]
@@ -139,7 +150,7 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
 
     @blueprint.post("/deliveries/<operator>/<kind>/<id:reference>/retry")
     @may_act
-    @blueprint.doc(summary="Send a delivery again, now")
+    @blueprint.doc(summary="Send a delivery again, now", responses=told(200, 403, 404, 409, 422))
     def retry(operator: str, kind: Any, reference: str) -> Response:
         outcome = desk.book.submit(RetryDelivery(operator=operator, kind=kind, reference=reference))
         desk.wake(operator)

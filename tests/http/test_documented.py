@@ -1,0 +1,111 @@
+import json
+
+import pytest
+
+from tests.http import provider, wire
+from tests.http.wire import ADMIN, AUDITOR, PLAYER
+
+WALLET = f"/api/wallets/{PLAYER}/USD"
+TEMPLATE = "/api/wallets/{user}/{currency}"
+CASH = {"reference": "d-1", "amount": "1"}
+OTHER = {"reference": f"open {PLAYER} USD", "amount": "0.01"}
+ROUND = "/api/rounds/{provider}/{round_id}"
+
+ASKED = [
+    ("PUT", TEMPLATE, "/api/wallets/new/USD", None, ADMIN, 201),
+    ("PUT", TEMPLATE, WALLET, None, ADMIN, 200),
+    ("PUT", TEMPLATE, WALLET, None, AUDITOR, 403),
+    ("PUT", TEMPLATE, WALLET, None, None, 401),
+    ("PUT", TEMPLATE, "/api/wallets/new/nothing", None, ADMIN, 422),
+    ("GET", TEMPLATE, WALLET, None, AUDITOR, 200),
+    ("GET", TEMPLATE, f"{WALLET}?as_of=2026-11-21", None, AUDITOR, 503),
+    ("GET", TEMPLATE, "/api/wallets/nobody/USD", None, AUDITOR, 404),
+    ("GET", TEMPLATE, f"{WALLET}?at=x", None, AUDITOR, 422),
+    ("GET", TEMPLATE, f"{WALLET}?min_position=99999", None, AUDITOR, 503),
+    ("POST", f"{TEMPLATE}/deposits", f"{WALLET}/deposits", CASH, ADMIN, 200),
+    ("POST", f"{TEMPLATE}/deposits", f"{WALLET}/deposits", OTHER, ADMIN, 409),
+    ("POST", f"{TEMPLATE}/deposits", f"{WALLET}/deposits", [], ADMIN, 400),
+    ("POST", f"{TEMPLATE}/deposits", f"{WALLET}/deposits", {}, ADMIN, 422),
+    ("POST", f"{TEMPLATE}/deposits", f"{WALLET}/deposits", "x" * 70_000, ADMIN, 413),
+    ("POST", f"{TEMPLATE}/withdrawals", f"{WALLET}/withdrawals", CASH, ADMIN, 200),
+    ("POST", f"{TEMPLATE}/withdrawals", "/api/wallets/nobody/USD/withdrawals", OTHER, ADMIN, 404),
+    ("POST", f"{TEMPLATE}/freeze", f"{WALLET}/freeze", None, AUDITOR, 403),
+    ("POST", f"{TEMPLATE}/unfreeze", "/api/wallets/nobody/USD/unfreeze", None, ADMIN, 404),
+    ("GET", ROUND, "/api/rounds/LuckyMonaco/5103188801", None, AUDITOR, 200),
+    ("GET", ROUND, "/api/rounds/LuckyMonaco/nothing", None, AUDITOR, 404),
+    ("GET", ROUND, "/api/rounds/LuckyMonaco/5103188801?at=0", None, AUDITOR, 422),
+    ("POST", "/api/commands", "/api/commands", {}, ADMIN, 200),
+    ("POST", "/api/commands", "/api/commands", "x" * 70_000, ADMIN, 413),
+    ("GET", "/api/history", "/api/history", None, AUDITOR, 422),
+    ("GET", "/api/history", "/api/history?q=x", None, AUDITOR, 503),
+    ("GET", "/api/events", "/api/events", None, AUDITOR, 200),
+    ("GET", "/api/events", "/api/events?limit=0", None, AUDITOR, 422),
+    ("GET", "/api/head", "/api/head", None, None, 401),
+    ("GET", "/api/seals", "/api/seals", None, AUDITOR, 200),
+    ("GET", "/livez", "/livez", None, None, 200),
+    ("GET", "/readyz", "/readyz", None, None, 200),
+]
+
+
+def described(service):
+    return service.send("GET", "/openapi.json").json
+
+
+def schema_of(document, path):
+    content = document["paths"][path]["post"]["requestBody"]["content"]
+    named = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    return document["components"]["schemas"][named]
+
+
+def assert_told(document, method, path, answer):
+    told = document["paths"][path][method.lower()]["responses"]
+    assert str(answer.status) in told
+    assert answer.headers["Content-Type"] in told[str(answer.status)]["content"]
+
+
+@pytest.mark.parametrize(("method", "path", "asked", "body", "token", "status"), ASKED)
+def test_what_the_back_office_is_answered_stands_in_the_document(
+    standing, method, path, asked, body, token, status
+):
+    answer = standing.office(method, asked, body, token)
+
+    assert answer.status == status
+    assert_told(described(standing), method, path, answer)
+
+
+@pytest.mark.parametrize(
+    ("data", "pair", "status"),
+    [
+        ("{}", wire.LM_PAIR, 200),
+        ("[]", wire.LM_PAIR, 400),
+        ("{}", "MEMB_ID=acme&HASH=wrong", 401),
+        (json.dumps("x" * 70_000), wire.LM_PAIR, 413),
+    ],
+)
+def test_what_a_wallet_call_is_answered_stands_in_the_document(standing, data, pair, status):
+    answer = standing.raw("/V4/Bet", data, pair)
+
+    assert answer.status == status
+    assert_told(described(standing), "POST", "/V4/Bet", answer)
+
+
+def test_every_operation_tells_what_a_success_is_and_no_partners_call_tells_of_a_422(tmp_path):
+    with provider.Pair(tmp_path, works=False) as pair:
+        document = pair.send("GET", "/openapi.json").json
+
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            assert "200" in operation["responses"], path
+            if not path.startswith(("/api", "/livez", "/readyz")):
+                assert set(operation["responses"]) == {"200", "400", "401", "413"}, path
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [("/V4/Bet", "amount"), ("/V4/Bet", "timestamp"), (f"{TEMPLATE}/deposits", "amount")],
+)
+def test_an_amount_and_a_time_may_be_a_string_or_a_number_in_the_document(standing, path, field):
+    told = schema_of(described(standing), path)["properties"][field]
+
+    assert {each["type"] for each in told["oneOf"]} == {"string", "number"}
+    assert "type" not in told
