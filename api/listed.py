@@ -30,6 +30,8 @@ class Kind(NamedTuple):
 
     schema: Fields
     command: Callable[[Asked], commands.Command]
+    bare: "Kind | None" = None
+    """What it is instead where the line names neither a session nor a round, as on the call's path."""
 
 
 def _of_wallet(kind: Callable[..., commands.WalletCommand]) -> Callable[[Asked], Any]:
@@ -52,7 +54,7 @@ KINDS = {
     "JackPotWin": Kind(schemas.Result(), calls.record_jackpot),
     "PromoWin": Kind(schemas.Promo(), calls.pay_promo),
     "EndRound": Kind(schemas.EndRound(), calls.close_round),
-    "Cancel": Kind(schemas.Cancel(), calls.cancel_bet),
+    "Cancel": Kind(schemas.Cancel(), calls.cancel_bet, Kind(schemas.Refund(), calls.refund_bet)),
     "CancelRound": Kind(schemas.Cancel(), calls.cancel_whole_round),
     "Refund": Kind(schemas.RoundRefund(), calls.refund_bet),
     "SessionExpired": Kind(schemas.SessionExpired(), calls.expire_session),
@@ -112,6 +114,8 @@ def _command(said: dict[str, Any], providers: Mapping[str, str]) -> commands.Com
     kind = KINDS.get(named) if isinstance(named, str) else None
     if kind is None:
         raise Malformed(f"must be one of {', '.join(KINDS)}", field="command")
+    if kind.bare and calls.is_bare(said):
+        kind = kind.bare
     fields, extra = kind.schema.take(said)
     provider = fields.get("providerId")
     if provider is None:

@@ -45,12 +45,15 @@ class Call(NamedTuple):
 
     def told_by(self, body: dict[str, Any]) -> "Call":
         """Returns which of the calls that share this path a body is."""
-        if self.bare and _NAMES_ITS_ORIGIN.isdisjoint(key.casefold() for key in body):
-            return self.bare
-        return self
+        return self.bare if self.bare and is_bare(body) else self
 
 
-_NAMES_ITS_ORIGIN = frozenset({"sessionid", "roundid"})
+_ORIGIN = frozenset({"sessionid", "roundid"})
+
+
+def is_bare(body: dict[str, Any]) -> bool:
+    """Returns whether a body names neither a session nor a round: by that a Refund is told (seed 003)."""
+    return _ORIGIN.isdisjoint(key.casefold() for key in body)
 
 
 def check(book: Book, asked: Asked) -> Answer:

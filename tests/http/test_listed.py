@@ -82,6 +82,18 @@ def test_a_line_is_answered_as_the_call_is_and_the_cash_is_that_of_its_moment(se
     assert (refused["error"], refused["cash"]) == (15, "99799.98")
 
 
+def test_a_cancel_that_names_neither_session_nor_round_is_the_refund_of_seed_003_in_a_list_too(
+    service,
+):
+    refund = {**wire.SHAPES["Refund"], **LM, "userId": wire.PLAYER}
+    _, listed = sent(service, line("Bet", **LM), {"command": "Cancel", **refund})
+    called = service.call("/v4/Cancel", refund)
+
+    assert (listed["error"], listed["recorded"], listed["cash"]) == (0, True, wire.OPENING_CASH)
+    assert service.topics()[-2:] == ["BetRefunded", "RoundCancelled"]
+    assert (called.code, called.json["transactionId"]) == ("0", listed["transactionId"])
+
+
 @pytest.mark.parametrize(
     ("wrong", "code", "said"),
     [
