@@ -115,9 +115,14 @@ def add_call(
     path: str,
     view: Callable[[], Response],
     call: Described,
+    *,
+    other: Described | None = None,
     security: Any = None,
 ) -> None:
-    """Adds a partner's call to the paths, and to /docs; its view reads its body itself, without wrappers."""
+    """Adds a partner's call to the paths, and to /docs; its view reads its body itself, without wrappers.
+
+    `other`: what else a body on this path may be.
+    """
     answers = {200: ("Answered", call.example), **UNANSWERED}
     told: Any = {
         status: {"description": why, "content": {JSON: {"example": example}}}
@@ -127,7 +132,9 @@ def add_call(
     described = blueprint.doc(summary=summary, responses=told, security=security)(
         blueprint.input(call.schema, validation=False)(view)
     )
-    vars(view)["_spec"] = vars(described)["_spec"]
+    spec = vars(view)["_spec"] = vars(described)["_spec"]
+    if other:
+        spec["body"] = {"anyOf": [call.schema, other.schema]}
     blueprint.add_url_rule(path, call.path, view, methods=["POST"])
 
 

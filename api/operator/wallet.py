@@ -74,7 +74,8 @@ def wallet(dialect: str, served: Mapping[str, Path]) -> APIBlueprint:
     """Returns a dialect's paths as Flask serves them."""
     blueprint = APIBlueprint(dialect, __name__, tag=dialect)
     for text, path in served.items():
-        add_call(blueprint, text, _view(path), path.call, security=[{"MEMB_ID": [], "HASH": []}])
+        security: Any = [{"MEMB_ID": [], "HASH": []}]
+        add_call(blueprint, text, _view(path), path.call, other=path.call.bare, security=security)
     return blueprint
 
 

@@ -52,7 +52,7 @@ def operators(
         f"{dialect} provider", __name__, tag=f"{dialect}: calls of operators", url_prefix=prefix
     )
     for call in calls:
-        add_call(blueprint, f"/{call.path}", _view(call, relations, desk), call)
+        add_call(blueprint, f"/{call.path}", _view(call, relations, desk), call, other=call.older)
     return blueprint
 
 

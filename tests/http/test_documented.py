@@ -101,6 +101,26 @@ def test_every_operation_tells_what_a_success_is_and_no_partners_call_tells_of_a
 
 
 @pytest.mark.parametrize(
+    ("path", "forms"),
+    [
+        ("/V4/Cancel", {"Cancel", "Refund"}),
+        ("/V4/cancelround", {"CancelRound", "LaterCancelRound"}),
+        ("/v1/cancelround", {"CancelRound", "LaterCancelRound"}),
+    ],
+)
+def test_what_is_told_by_its_body_stands_in_the_document_in_each_of_its_forms(
+    tmp_path, path, forms
+):
+    with provider.Pair(tmp_path, works=False) as pair:
+        document = pair.send("GET", "/openapi.json").json
+    content = document["paths"][path]["post"]["requestBody"]["content"]
+    told = content["application/json"]["schema"]["anyOf"]
+
+    assert {each["$ref"].rpartition("/")[2] for each in told} == forms
+    assert forms <= set(document["components"]["schemas"])
+
+
+@pytest.mark.parametrize(
     ("path", "field"),
     [("/V4/Bet", "amount"), ("/V4/Bet", "timestamp"), (f"{TEMPLATE}/deposits", "amount")],
 )
