@@ -4,9 +4,11 @@ from contextlib import closing
 
 import psycopg
 import pytest
+from eventsourcing.persistence import PersistenceError
 
 from ledger.operator.book import Book
-from ledger.refusals import OutcomeUnknown
+from ledger.operator.commands import PlaceBet, RecordResult
+from ledger.refusals import Breakdown, NoSuchRound, OutcomeUnknown, Refusal
 from ledger.store.patience import Watch
 from ledger.store.postgres import PostgresStore
 from tests import controls
@@ -105,3 +107,40 @@ def test_a_store_says_whether_it_has_copies(cluster, book) -> None:
     assert book.store.copies() == "none"
     tell(cluster, NOBODY)
     until(lambda: book.store.copies() == "waiting", "the store knows that it waits")
+
+
+def test_a_server_that_only_reads_answers_no_repeat_and_no_refusal(
+    cluster: Cluster, book: Book
+) -> None:
+    known, unknown = controls.place_bet(), controls.result(round_id="unknown")
+    assert book.submit(known).recorded
+    assert refused(book, unknown) is NoSuchRound
+    fence(cluster, "on")
+    try:
+        assert refused(book, known) is OutcomeUnknown
+        assert refused(book, unknown) is OutcomeUnknown
+        with pytest.raises(PersistenceError):
+            book.check_writing()
+    finally:
+        fence(cluster, "off")
+    assert not book.submit(known).recorded
+    assert refused(book, unknown) is NoSuchRound
+
+
+def fence(cluster: Cluster, state: str) -> None:
+    with psycopg.connect(cluster.url, autocommit=True) as connection:
+        connection.execute(f"alter system set default_transaction_read_only = {state}")
+        connection.execute("select pg_reload_conf()")
+
+        def is_told() -> bool:
+            return connection.execute("show default_transaction_read_only").fetchone() == (state,)
+
+        until(is_told, "the server is told")
+
+
+def refused(book: Book, command: PlaceBet | RecordResult) -> type[Exception] | None:
+    try:
+        book.submit(command)
+    except (Refusal, Breakdown) as error:
+        return type(error)
+    return None
