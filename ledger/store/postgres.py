@@ -209,8 +209,21 @@ class PostgresStore(SqlStore):
     # how its tables are made
 
     def altered(self) -> str:
-        """Compares with how it makes them; what somebody else has beside them does no harm."""
-        with self._translated(), self._watch.over(self._writer):
+        """Compares with how it makes them; what somebody else has beside them does no harm.
+
+        Whoever verifies asks at the end: a connection that was lost since the start is made anew.
+        """
+        with self._translated():
+            writer = self._writer
+            try:
+                return self._altered_now(writer)
+            except psycopg.OperationalError:
+                if not writer.closed:
+                    raise
+                return self._altered_now(self._writer)
+
+    def _altered_now(self, writer: psycopg.Connection[Any]) -> str:
+        with self._watch.over(writer):
             return self._altered(self._shape(self._kept), self._kept)
 
     @property

@@ -114,6 +114,15 @@ def test_nothing_is_left_of_the_comparison(url):
         assert connection.execute(left).fetchone() == (0,)
 
 
+def test_a_connection_that_was_lost_meanwhile_is_no_finding(url):
+    with closing(open_store(url, IN_TRANSACTION, read_only=True)) as store:
+        tamper(
+            url,
+            "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()",
+        )
+        assert store.altered() == ""
+
+
 def test_a_provider_s_book_is_as_it_is_made(server):
     url = server.new_book()
     with closing(examples.new_book(url, now=examples.Clock())) as book:
