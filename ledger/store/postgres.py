@@ -183,17 +183,20 @@ class PostgresStore(SqlStore):
             if not self._exists():
                 self._writer.execute(sql.SQL("create schema if not exists {}").format(schema))
             before = self._shape(self._kept)  # what is missing is made
-            tables = [translated(p) for p in self._projections]
-            functions = appending(kept := self._tables.values(), tables), presuming(kept)
-            for script in (TABLES, *tables, *functions):
+            for script in (TABLES, *self._scripts()):
                 self._writer.execute(script)
             self._check_shape({**self._shape(self._kept), **before})
+
+    def _scripts(self) -> Sequence[str]:
+        """Returns what makes the tables that are derived, and the functions that write them."""
+        tables = [translated(p) for p in self._projections]
+        return *tables, appending(kept := self._tables.values(), tables), presuming(kept)
 
     def _check(self) -> None:
         if not self._exists():
             raise StoreUnfit(f"store: there is no schema {self._schema} in {told(self._url)}")
         if not self._read_only:
-            if self._anew or not self._is("to_regprocedure('append(jsonb)') is not null"):
+            if not self._is("to_regprocedure('append(jsonb)') is not null"):
                 self._create()  # an old book lacks it
             else:
                 self._check_shape(self._shape(self._kept))
@@ -325,12 +328,12 @@ class PostgresStore(SqlStore):
         The table itself is made anew where an older version, or somebody else, made another.
         """
         self._made_anew = True
-        scripts = [translated(p) for p in self._projections if table == p.TABLE]
         with self._translated():
             self._writer.execute("set local statement_timeout = 0")
             if self._anew and self._altered(self._shape([table]), [table]):
-                self._writer.execute(sql.SQL("drop table {}").format(sql.Identifier(table)))
-                for script in scripts:
+                drop = sql.SQL("drop table if exists {}")
+                self._writer.execute(drop.format(sql.Identifier(table)))
+                for script in self._scripts():
                     self._writer.execute(script)
             self._writer.execute(sql.SQL("delete from {}").format(sql.Identifier(table)))
         self._read("select nextval('tables_made')")

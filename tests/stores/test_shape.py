@@ -194,3 +194,18 @@ def test_who_starts_on_the_other_party_s_book_by_mistake_changes_nothing_for_who
             controls.new_book(url)
         book.submit(examples.place_bet(reference="b-2"))
     assert books.run(url).exit_code == 0
+
+
+def test_nor_does_who_rebuilds_it_as_the_other_party_s(server):
+    url = server.new_book()
+    with closing(examples.new_book(url, now=examples.Clock())) as book:
+        book.submit(examples.place_bet())
+        assert CliRunner().invoke(rebuild_command, ["--store", url]).exit_code
+        book.submit(examples.place_bet(reference="b-2"))
+    assert books.run(url).exit_code == 0
+
+
+def test_a_table_that_is_gone_is_made_again_by_a_rebuild(url):
+    tamper(url, "drop table wallets")
+    assert CliRunner().invoke(rebuild_command, ["--store", url]).exit_code == 0
+    assert books.run(url).exit_code == 0
