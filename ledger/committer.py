@@ -1,5 +1,6 @@
 """Commits what a book decides: one transaction a batch, and what it has learnt kept for the next."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -8,12 +9,16 @@ from typing import Generic, TypeVar
 from ledger.batch import Aggregate, Batch, Fold, Known
 from ledger.mapper import Mapper, Unreadable
 from ledger.moments import text, utc_now
-from ledger.projection import kept_of
+from ledger.projection import Key, kept_of
 from ledger.store import Asked, Presumed, Record, Store, StoreUnfit
 
 S = TypeVar("S", bound=Aggregate)
 C = TypeVar("C")
 R = TypeVar("R")
+
+
+LOOKED_AT = 256
+"""Events at either end of a book, of which it is made sure that the tables know them."""
 
 
 class Committer(Generic[S, C, R]):
@@ -39,6 +44,7 @@ class Committer(Generic[S, C, R]):
         self._now = now
         self._known: Known[S] | None = None
         self._check_first()
+        self._check_tables()
         self.position = 0
         """Of the book's last event, as of the last batch."""
 
@@ -48,6 +54,24 @@ class Committer(Generic[S, C, R]):
             if self._is_strange(first):
                 detail = f"its first event, {first.topic}, is none that such a book writes"
                 raise StoreUnfit(f"store: {detail}; is it the other party's?")
+
+    def _check_tables(self) -> None:
+        """A table that was lost, and made again without a row, would let a bet be taken twice. Raises StoreUnfit."""
+        last = self._store.head().position
+        ends = (
+            *self._store.records(after=0, limit=LOOKED_AT),
+            *self._store.records(after=max(0, last - LOOKED_AT), limit=LOOKED_AT),
+        )
+        led_to: dict[str, set[Key]] = defaultdict(set)
+        for record in ends:
+            with suppress(Unreadable):  # whoever verifies the book is told
+                event = self._mapper.decode(record.topic, record.state)
+                for table, key_of, _ in self._kept.get(type(event), ()):
+                    led_to[table].add(key_of(event))
+        for table, keys in led_to.items():
+            if len(self._store.find(table, keys)) < len(keys):
+                detail = f"the table {table} lacks rows that events of the book led to"
+                raise StoreUnfit(f"store: {detail}; roundbook rebuild makes it anew")
 
     def _is_strange(self, first: Record) -> bool:
         """A damaged one is ours still: whoever verifies the book must be able to read it."""

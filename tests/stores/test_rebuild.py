@@ -114,6 +114,38 @@ def test_a_book_from_before_there_were_seals_is_told_what_to_do_and_gone_on_with
     assert "all hold" in verified(tmp_path / "book.db", code=0)
 
 
+@pytest.mark.parametrize("table", ["wallets", "reference_index", "rounds"])
+@pytest.mark.parametrize("how", ["drop table {}", "delete from {}"])
+def test_a_book_whose_table_was_emptied_takes_no_bet_twice(tmp_path, store, table, how):
+    with closing(controls.new_book(store)) as book:
+        first = book.submit(controls.place_bet())
+    with behind_its_back(tmp_path / "book.db") as connection:
+        connection.execute(how.format(table))
+
+    for _ in range(2):
+        with pytest.raises(StoreUnfit, match=f"the table {table} lacks .* roundbook rebuild makes"):
+            controls.new_book(store)
+
+    run("--store", store, code=0)
+    with closing(controls.new_book(store)) as book:
+        again = book.submit(controls.place_bet())
+    assert (again.transaction_id, again.cash, again.recorded) == (
+        first.transaction_id,
+        first.cash,
+        False,
+    )
+
+
+def test_a_book_whose_newest_row_is_gone_is_refused_however_long_it_is(tmp_path, store):
+    with closing(controls.new_book(store)) as book:
+        for number in range(300):
+            book.submit(controls.place_bet(amount="0.01", reference=f"b-{number}"))
+    with behind_its_back(tmp_path / "book.db") as connection:
+        connection.execute("delete from reference_index where reference = 'b-299'")
+    with pytest.raises(StoreUnfit, match="the table reference_index lacks"):
+        controls.new_book(store)
+
+
 def test_a_rebuild_makes_no_events_anew(tmp_path, store):
     with behind_its_back(tmp_path / "book.db") as connection:
         connection.execute(

@@ -5,7 +5,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from ledger.operator.book import MAPPER
+from ledger.operator.book import MAPPER, Book
 from ledger.rebuild import rebuild
 from ledger.store import StoreUnfit, open_store
 from projections import IN_TRANSACTION
@@ -203,6 +203,17 @@ def test_nor_does_who_rebuilds_it_as_the_other_party_s(server):
         assert CliRunner().invoke(rebuild_command, ["--store", url]).exit_code
         book.submit(examples.place_bet(reference="b-2"))
     assert books.run(url).exit_code == 0
+
+
+def test_a_table_that_was_emptied_takes_no_bet_until_it_is_rebuilt(url):
+    tamper(url, "truncate reference_index")
+    with (
+        closing(open_store(url, IN_TRANSACTION)) as store,
+        pytest.raises(StoreUnfit, match="the table reference_index lacks"),
+    ):
+        Book(store)
+    assert CliRunner().invoke(rebuild_command, ["--store", url]).exit_code == 0
+    controls.new_book(url).close()
 
 
 def test_a_table_that_is_gone_is_made_again_by_a_rebuild(url):
