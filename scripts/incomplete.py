@@ -33,8 +33,8 @@ def incomplete(config: Path | None, limit: int, *, as_json: bool) -> None:
         show(book, sorted(found, key=lambda each: each.open_since)[:limit], as_json=as_json)
 
 
-def show(book: Book, found: list[OpenRound], *, as_json: bool) -> None:
-    """Prints open rounds with the time from which each is refunded."""
+def show(book: Book, found: list[OpenRound], *, as_json: bool, what: str = "open") -> None:
+    """Prints open rounds with the time from which each is refunded; `what` they all are."""
     house = book.house
     rounds = [(each, house.operator(each.operator).due(each.open_since)) for each in found]
     if as_json:
@@ -42,7 +42,7 @@ def show(book: Book, found: list[OpenRound], *, as_json: bool) -> None:
         click.echo(msgspec.json.encode(data))
         return
     if not found:
-        click.echo("no round is open")
+        click.echo(f"no round is {what}")
         return
     rows = [(*each, age(each.open_since), due) for each, due in rounds]
-    tables.show(COLUMNS, rows, title=f"{len(found)} open")
+    tables.show(COLUMNS, rows, title=f"{len(found)} {what}")

@@ -48,7 +48,7 @@ def _list(book: Book, sweeper: Sweeper, *, as_json: bool) -> None:
     stopped = book.sweep()
     if stopped.stopped_at:
         click.echo(f"stopped since {stopped.stopped_at}: {stopped.reason}", err=True)
-    incomplete.show(book, sweeper.overdue(), as_json=as_json)
+    incomplete.show(book, sweeper.overdue(), as_json=as_json, what="overdue")
 
 
 def _said(swept: Swept) -> str:

@@ -137,6 +137,16 @@ def test_a_command_that_is_interrupted_while_it_is_imported_ends_quietly(tmp_pat
     assert (interrupted.returncode, said, told) == (128 + signal.SIGINT, "", "")
 
 
+def test_no_round_is_overdue_though_one_may_be_open(
+    folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    due = CliRunner().invoke(roundbook, ["sweep", "--dry-run"])
+    left = CliRunner().invoke(roundbook, ["incomplete"])
+
+    assert (due.stdout, left.stdout) == ("no round is overdue\n", "no round is open\n")
+
+
 PRINTING = [
     "replay --from book.db",
     "replay --from book.db --json",
