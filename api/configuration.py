@@ -48,7 +48,7 @@ def _parsed_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsWrong(str(error)) from error
+        raise SettingsWrong(getattr(error, "strerror", None) or str(error)) from error
 
 
 @contextmanager

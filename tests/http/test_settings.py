@@ -484,3 +484,10 @@ def test_a_provider_spelt_otherwise_than_in_the_book_stops_the_start(tmp_path):
     with pytest.raises(SettingsWrong) as wrong:
         create_app(settle(document, environ))
     assert str(wrong.value) == "provider[0].id: the book spells it 'LuckyMonaco', keep that"
+
+
+def test_a_configuration_that_is_not_there_is_one_plain_sentence(tmp_path):
+    done = run("books", "--config", "none.toml", cwd=tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "roundbook: none.toml: No such file or directory\n"
