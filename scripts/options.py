@@ -138,6 +138,11 @@ def books(file: Path | None) -> tuple[dict[str, Settings], bool]:
     return {id_: found[id_]}, not file
 
 
+def is_demo(file: Path | None) -> bool:
+    """Returns whether no configuration is there: every process has tokens of its own then."""
+    return not (file or DEFAULT_FILE.exists())
+
+
 def settings(file: Path | None, **overrides: Any) -> tuple[Settings, bool]:
     """Returns a book's settings, and whether they are the demo's. Raises SettingsWrong."""
     all_, demo = books(file)

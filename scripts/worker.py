@@ -10,6 +10,7 @@ import click
 from api import tell_of_forsaken
 from api import worker as new_worker
 from api.http import log_libraries
+from api.settings import SettingsWrong
 from scripts import options
 
 
@@ -24,6 +25,10 @@ def worker(config: Path | None) -> None:
     Example: roundbook worker --config roundbook.toml
     """
     log_libraries()
+    if options.is_demo(config):
+        raise SettingsWrong(
+            "--config: the demo's `serve` delivers by itself, and nobody else has its tokens"
+        )
     settings, book = options.provider_book(config)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -491,3 +491,10 @@ def test_a_configuration_that_is_not_there_is_one_plain_sentence(tmp_path):
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "roundbook: none.toml: No such file or directory\n"
+
+
+def test_a_worker_without_a_configuration_takes_no_deliveries_of_the_demo(tmp_path):
+    done = run("worker", cwd=tmp_path)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("roundbook: --config: the demo's `serve` delivers by itself")
