@@ -55,7 +55,7 @@ def balance(
     A store or a URL is first read into a temporary audit file; `roundbook audit-file` keeps one.
 
     \b
-    Example: roundbook balance 123456 USD --as-of 2026-11-21 --from audit.db
+    Example: roundbook balance 123456 USD --at 4 --from audit.db
     """
     if time is not None and position is not None:
         raise click.UsageError("give either --as-of or --at")
@@ -157,7 +157,7 @@ def replay(*, where: str, first: int, last: int | None, token: str | None, as_js
     """Print the events as they are stored, in their order; with --json a line each.
 
     \b
-    Example: roundbook replay --from audit.db --from-position 1000 --json
+    Example: roundbook replay --from audit.db --from-position 5 --json
     """
     with _lines(where, token, after=first - 1, upto=last) as lines:
         if as_json:

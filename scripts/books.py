@@ -59,7 +59,7 @@ def books(config: Path | None, *, as_json: bool) -> None:
     or its audit file; exit 1.
 
     \b
-    Example: roundbook books --config roundbook.toml --json
+    Example: roundbook books --json
     """
     found = listed(options.books(config)[0])
     if as_json:

@@ -24,12 +24,13 @@ from scripts.verify import checked
 def copy(*, source: str, target: str, token: str | None, as_json: bool) -> None:
     """Copy a book into another store: from SQLite to PostgreSQL and back, or to another server.
 
-    FROM is a path, a store's URL or a service's; TO is a path or a store's URL, new or a copy that was begun.
+    FROM is a path, a store's URL or a service's; TO is a path or a store's URL, as
+    postgresql://host/books?schema=acme, new or a copy that was begun.
     The book is verified before, the copy after; they end with the same hash. Stop who writes the book
     before the last run: what is recorded after it began is not in the copy.
 
     \b
-    Example: roundbook copy roundbook.db 'postgresql://host/books?schema=acme'
+    Example: roundbook copy roundbook.db backup.db
     """
     _hold(source, checked(source, token=token))
     try:

@@ -59,7 +59,7 @@ def retry(config: Path | None, id_: str, *, as_json: bool) -> None:
     """Send a delivery again, now: a new burst begins, whoever runs the worker.
 
     \b
-    Example: roundbook deliveries retry acme/refund/585c1306f89c56f5ecfc2f5d
+    Example: roundbook deliveries retry acme/refund/b-1
     """
     named: list[Any] = parts(id_)
     if len(named) != 3:

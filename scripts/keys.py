@@ -17,7 +17,7 @@ def keys() -> None:
     The private key is a file that only its owner can read. The public key is what auditors get.
 
     \b
-    Example: roundbook keys new seal.pem
+    Example: roundbook keys new seal.pem > seal.pub
     """
 
 
@@ -27,7 +27,7 @@ def new(*, file: Path) -> None:
     """Make a private key in a new FILE and print its public key.
 
     \b
-    Example: roundbook keys new seal.pem
+    Example: roundbook keys new seal.pem > seal.pub
     """
     _write_new(file, "FILE")
     click.echo(read_key(file, "FILE").key)

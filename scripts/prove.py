@@ -104,7 +104,7 @@ def prove(
     http(s)://HOST/api/provider for the provider's book. Check it with: roundbook check-proof
 
     \b
-    Example: roundbook prove 585c1306f89c56f5ecfc2f5d --from roundbook.db
+    Example: roundbook prove b-1 --from roundbook.db --out proof.json
     """
     _check_may_go(out)
     with open_source(where, token=token) as source:

@@ -52,7 +52,7 @@ def serve(
     which is begun again where it dies; --book serves one of them alone.
 
     \b
-    Example: roundbook serve --config roundbook.toml --port 8080
+    Example: roundbook serve --port 8081
     """
     log_libraries()
     if postgres:

@@ -86,7 +86,7 @@ def verify(
     --key a seal counts whose key nobody vouches for. What --resume says was verified is not read again.
 
     \b
-    Example: roundbook verify roundbook.db --key 8bb02f... --seals kept.jsonl
+    Example: roundbook verify roundbook.db --key "$(cat seal.pub)"
     """
     trusted = [options.public_key(key) for key in keys]
     lines = [line for line in kept.read_bytes().splitlines() if line.strip()] if kept else []

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from api.configuration import settle
 from scripts.private_postgres import free_port
+from tests.audit.test_help import VERBS, shown
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -86,6 +88,46 @@ def test_the_curl_line_that_serve_prints_works_when_pasted_and_leaves_the_tour_i
     exports, pasted = demo
     assert '"cash":"99899.99"' in run(exports, pasted)
     assert '"position":2' in run(exports, 'curl -s "$URL/api/head" -H "$AUDITOR"')
+
+
+LASTING = ("demo", "serve", "worker", "bench", "audit-serve")
+"""Which go on until they are stopped, or take minutes."""
+
+DIFFERS = "roundbook reconcile"
+"""Exits 1 after the tour, as the README says."""
+
+
+def examples_of_the_helps():
+    found = {}
+    for verb in VERBS:
+        if verb[0] not in LASTING:
+            (example,) = re.findall(r"Example: (roundbook .*)", shown(*verb).output)
+            found[example] = "rotate" in verb  # a seal by the old key is none after it
+    return sorted(found, key=found.__getitem__)
+
+
+def test_every_example_of_a_help_works_in_the_folder_of_the_demo_after_the_tour(demo, tmp_path):
+    exports, _ = demo
+    for command, _ in EXAMPLES:
+        run(exports, command)
+    told = {}
+    for example in examples_of_the_helps():
+        done = subprocess.run(
+            ["bash", "-c", f'roundbook() {{ "{sys.executable}" -m scripts.cli "$@"; }}\n{example}'],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        told[example] = done.stdout
+        assert done.returncode == example.startswith(DIFFERS), (example, done.stderr)
+        assert done.stderr == ""
+        if "--json" in example:
+            assert [*map(json.loads, done.stdout.splitlines())]
+
+    silent = {example for example, said in told.items() if not said}
+    assert {each for each in silent if ">" not in each and "--out" not in each} == set()
 
 
 def test_the_python_example_runs_as_printed(tmp_path):
