@@ -174,7 +174,9 @@ def worker(settings: Settings, book: ProviderBook, waiting: Waiting | None = Non
 def _add_sealing(app: APIFlask, seals: Seals, now: Callable[[], datetime]) -> None:
     try:
         signed = signer(Path(seals.key).read_bytes())
-    except (OSError, KeyWrong) as error:
+    except OSError as error:
+        raise SettingsWrong(f"seals.key: {seals.key}: {error.strerror}") from error
+    except KeyWrong as error:
         raise SettingsWrong(f"seals.key: {seals.key}: {error}") from error
     if seals.folder:
         make_folder(Path(seals.folder), "seals.folder")

@@ -46,7 +46,7 @@ def load_books(path: Path, environ: Mapping[str, str] = os.environ) -> dict[str,
 
 def _parsed_file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsWrong(getattr(error, "strerror", None) or str(error)) from error
 

@@ -498,3 +498,19 @@ def test_a_worker_without_a_configuration_takes_no_deliveries_of_the_demo(tmp_pa
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("roundbook: --config: the demo's `serve` delivers by itself")
+
+
+def test_a_configuration_may_begin_with_the_mark_that_notepad_writes(tmp_path):
+    file = tmp_path / "roundbook.toml"
+    file.write_text(f"\ufeff{SMALLEST}", encoding="utf-8")
+
+    assert load(file, {}).store == "sqlite:///roundbook.db"
+
+
+def test_a_key_that_is_not_there_is_named_once(tmp_path):
+    file = tmp_path / "roundbook.toml"
+    file.write_text(f"{SMALLEST}[seals]\nkey = 'none.pem'\n")
+    done = run("serve", "--config", str(file), cwd=tmp_path)
+
+    assert done.stderr == "roundbook: seals.key: none.pem: No such file or directory\n"
+    assert done.returncode == 2
