@@ -65,6 +65,12 @@ def _check_text(arguments: list[str]) -> None:
             raise click.UsageError(f"{each!r} is no UTF-8")
 
 
+def _sentence(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError) and error.filename is None:  # of nothing but getcwd
+        return "the folder that this was called in is gone"
+    return str(error)
+
+
 def _ran() -> int:
     try:
         return roundbook(standalone_mode=False) or 0
@@ -86,7 +92,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(128 + signal.SIGINT)
     except UNFIT as error:
-        click.echo(f"roundbook: {error}", err=True)
+        click.echo(f"roundbook: {_sentence(error)}", err=True)
         sys.exit(2)
     except SealContradicted as error:
         click.echo(f"roundbook: {error}", err=True)

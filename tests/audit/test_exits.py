@@ -147,6 +147,23 @@ def test_no_round_is_overdue_though_one_may_be_open(
     assert (due.stdout, left.stdout) == ("no round is overdue\n", "no round is open\n")
 
 
+@pytest.mark.parametrize("command", ["verify book.db", "books", "serve"])
+def test_a_folder_that_is_gone_is_told_as_such(tmp_path: Path, command: str) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        ["sh", "-c", f"rmdir '{gone}'; exec {sys.executable} -m scripts.cli {command}"],
+        cwd=gone,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "roundbook: the folder that this was called in is gone\n"
+
+
 PRINTING = [
     "replay --from book.db",
     "replay --from book.db --json",
