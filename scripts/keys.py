@@ -99,7 +99,11 @@ def _write_new(file: Path, named: str) -> None:
         ) from None
     except OSError as error:
         raise click.BadParameter(f"{file}: {error.strerror}", param_hint=named) from None
-    with open(made, "wb") as out:
-        out.write(new_key())
-        out.flush()
-        os.fsync(made)
+    try:
+        with open(made, "wb") as out:
+            out.write(new_key())
+            out.flush()
+            os.fsync(made)
+    except OSError as error:
+        file.unlink()  # half a key would keep the whole one from being made
+        raise click.BadParameter(f"{file}: {error.strerror}", param_hint=named) from None

@@ -164,6 +164,24 @@ def test_a_folder_that_is_gone_is_told_as_such(tmp_path: Path, command: str) -> 
     assert done.stderr == "roundbook: the folder that this was called in is gone\n"
 
 
+def test_a_key_that_the_disk_cannot_hold_is_one_sentence_and_leaves_no_half_one(
+    tmp_path: Path,
+) -> None:
+    new = f"{sys.executable} -m scripts.cli keys new seal.pem"
+    full = subprocess.run(
+        ["sh", "-c", f"ulimit -f 0; exec {new}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (full.returncode, full.stdout) == (2, "")
+    assert full.stderr.endswith("Error: Invalid value for FILE: seal.pem: File too large\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 PRINTING = [
     "replay --from book.db",
     "replay --from book.db --json",
