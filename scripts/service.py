@@ -66,10 +66,14 @@ LOGGED: dict[str, Any] = {"handlers": {}, "loggers": {"_granian": {"propagate": 
 
 
 class WebServer(MPServer):
-    """granian's, which takes a worker for fallen that was told to stop with it, and was quicker."""
+    """granian's, which takes a worker for fallen that was told to stop with it, and was quicker.
 
-    def __init__(self, target: str, **options: Any) -> None:
+    `parents`: as in `run`; a worker that ends after one of them has not fallen either.
+    """
+
+    def __init__(self, target: str, *, parents: Sequence[Connection] = (), **options: Any) -> None:
         log_libraries()
+        self._parents = parents
         super().__init__(target, log_level=LogLevels.error, log_dictconfig=LOGGED, **options)
         logging.getLogger("_granian").addFilter(self._is_true)
 
@@ -77,7 +81,7 @@ class WebServer(MPServer):
         if record.levelno >= logging.ERROR and not self.interrupt_signal:
             self.main_loop_interrupt.set()  # a signal that came to this thread is the main one's to take
             time.sleep(TOLD_S)
-        return not self.interrupt_signal
+        return not (self.interrupt_signal or wait(self._parents, 0))
 
     def shutdown(self, exit_code: int = 0) -> None:
         """Ends with 1 only where a worker fell, and nobody had told anyone to stop."""
@@ -105,6 +109,7 @@ def run(
             click.echo(welcome)
         server = WebServer(
             "api:create_app",
+            parents=parents,
             address=address,
             port=settings.server.port,
             interface=Interfaces.RSGI,
