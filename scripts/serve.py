@@ -169,6 +169,8 @@ def _told_to_stop() -> int:
     signal.set_wakeup_fd(teller)
     for number in STOPS:
         signal.signal(number, lambda *_: None)
+    # the end of a terminal is none of a service: of one book it has never been
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return told
 
 

@@ -174,6 +174,20 @@ def test_all_end_with_the_one_that_was_started(tmp_path, sign):
         assert several.err.read_text() == ""
 
 
+def test_a_terminal_that_is_closed_ends_no_book(tmp_path):
+    with serving(tmp_path, document(tmp_path, audit={"keep": True})) as several:
+        first = descendants(several.process.pid)
+
+        os.killpg(several.process.pid, signal.SIGHUP)
+
+        until(lambda: sum(map(is_gone, first)) == 2, "every book has another worker")
+        until(lambda: len(descendants(several.process.pid)) == 6, "and one only")
+        assert all(book.ready for book in several.books.values())
+        several.process.terminate()
+        assert several.process.wait(30) == 0
+        assert several.err.read_text() == ""
+
+
 # what cannot be served
 
 
