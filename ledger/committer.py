@@ -57,11 +57,10 @@ class Committer(Generic[S, C, R]):
 
     def _check_tables(self) -> None:
         """A table that was lost, and made again without a row, would let a bet be taken twice. Raises StoreUnfit."""
-        last = self._store.head().position
-        ends = (
-            *self._store.records(after=0, limit=LOOKED_AT),
-            *self._store.records(after=max(0, last - LOOKED_AT), limit=LOOKED_AT),
-        )
+        ends = [*self._store.records(after=0, limit=LOOKED_AT)]
+        if len(ends) == LOOKED_AT:
+            last = self._store.head().position
+            ends += self._store.records(after=last - LOOKED_AT, limit=LOOKED_AT)
         led_to: dict[str, set[Key]] = defaultdict(set)
         for record in ends:
             with suppress(Unreadable):  # whoever verifies the book is told

@@ -1,7 +1,7 @@
 """Standard output as a command writes it: who stops reading, as `head` does, ends it and hears nothing more."""
 
 import signal
-from io import BufferedWriter, FileIO, TextIOWrapper
+from io import BufferedWriter, FileIO, TextIOWrapper, UnsupportedOperation
 from typing import Any
 
 
@@ -26,8 +26,13 @@ class _Output(FileIO):
 
 def output(was: TextIOWrapper) -> TextIOWrapper:
     """Returns what writes in its place; what the encoding has no sign for, in an id say, is escaped."""
+    try:
+        number = was.fileno()
+    except UnsupportedOperation:  # it is in memory
+        was.reconfigure(errors="backslashreplace")
+        return was
     return TextIOWrapper(
-        BufferedWriter(_Output(was.fileno(), "wb", closefd=False)),
+        BufferedWriter(_Output(number, "wb", closefd=False)),
         encoding=was.encoding,
         errors="backslashreplace",
         line_buffering=was.line_buffering,
