@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain, islice
 from typing import Generic, TypeVar
 
 from ledger.batch import Aggregate, Batch, Fold, Known
 from ledger.mapper import Mapper, Unreadable
 from ledger.moments import text, utc_now
 from ledger.projection import Key, kept_of
-from ledger.store import Asked, Presumed, Record, Store, StoreUnfit
+from ledger.store import EVENTS, Asked, Presumed, Record, Store, StoreUnfit
 
 S = TypeVar("S", bound=Aggregate)
 C = TypeVar("C")
@@ -57,14 +58,12 @@ class Committer(Generic[S, C, R]):
 
     def _check_tables(self) -> None:
         """A table that was lost, and made again without a row, would let a bet be taken twice. Raises StoreUnfit."""
-        ends = [*self._store.records(after=0, limit=LOOKED_AT)]
-        if len(ends) == LOOKED_AT:
-            last = self._store.head().position
-            ends += self._store.records(after=last - LOOKED_AT, limit=LOOKED_AT)
+        last = self._store.head().position
+        scans = (self._store.scan(EVENTS, after=after) for after in (0, max(0, last - LOOKED_AT)))
         led_to: dict[str, set[Key]] = defaultdict(set)
-        for record in ends:
+        for _, _, _, topic, state, _ in chain(*(islice(scan, LOOKED_AT) for scan in scans)):
             with suppress(Unreadable):  # whoever verifies the book is told
-                event = self._mapper.decode(record.topic, record.state)
+                event = self._mapper.decode(topic, state)
                 for table, key_of, _ in self._kept.get(type(event), ()):
                     led_to[table].add(key_of(event))
         for table, keys in led_to.items():

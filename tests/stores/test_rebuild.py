@@ -146,6 +146,18 @@ def test_a_book_whose_newest_row_is_gone_is_refused_however_long_it_is(tmp_path,
         controls.new_book(store)
 
 
+@pytest.mark.parametrize("damage", [b"{", b'{"reference":"\xff"}'])
+def test_a_book_with_a_damaged_event_begins_and_goes_on_with_other_rounds(tmp_path, store, damage):
+    with closing(controls.new_book(store)) as book:
+        book.submit(controls.place_bet())
+    with behind_its_back(tmp_path / "book.db") as connection:
+        connection.execute(
+            "update stored_events set state = cast(? as text) where topic = 'BetPlaced'", (damage,)
+        )
+    with closing(controls.new_book(store)) as book:
+        assert book.submit(controls.place_bet(reference="b-2", round_id="r-2")).recorded
+
+
 def test_a_rebuild_makes_no_events_anew(tmp_path, store):
     with behind_its_back(tmp_path / "book.db") as connection:
         connection.execute(
