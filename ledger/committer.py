@@ -69,7 +69,8 @@ class Committer(Generic[S, C, R]):
         for table, keys in led_to.items():
             if len(self._store.find(table, keys)) < len(keys):
                 detail = f"the table {table} lacks rows that events of the book led to"
-                raise StoreUnfit(f"store: {detail}; roundbook rebuild makes it anew")
+                whole = "where roundbook verify finds every event whole"
+                raise StoreUnfit(f"store: {detail}; {whole}, roundbook rebuild makes it anew")
 
     def _is_strange(self, first: Record) -> bool:
         """A damaged one is ours still: whoever verifies the book must be able to read it."""

@@ -158,6 +158,16 @@ def test_a_book_with_a_damaged_event_begins_and_goes_on_with_other_rounds(tmp_pa
         assert book.submit(controls.place_bet(reference="b-2", round_id="r-2")).recorded
 
 
+def test_who_altered_an_event_does_not_have_the_tables_made_of_it(tmp_path, store):
+    with closing(controls.new_book(store)) as book:
+        book.submit(controls.place_bet(reference="b-1"))
+    with behind_its_back(tmp_path / "book.db") as connection:
+        connection.execute("""update stored_events set state = replace(state, '"b-1"', '"b-2"')""")
+    with pytest.raises(StoreUnfit, match="where roundbook verify finds every event whole, "):
+        controls.new_book(store)
+    assert "position 4: changed" in verified(tmp_path / "book.db", code=1)
+
+
 def test_a_rebuild_makes_no_events_anew(tmp_path, store):
     with behind_its_back(tmp_path / "book.db") as connection:
         connection.execute(
