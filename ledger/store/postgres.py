@@ -361,9 +361,8 @@ class PostgresStore(SqlStore):
                 writer.execute(LOCK)
                 writer.execute(PRESUME, (_json(self._presumption()),), prepare=True)
             if not self._unsent:
-                writer.execute(
-                    TRY_WRITE
-                )  # a copy may not know yet what would be refused or repeated
+                # a copy may not know yet what would be refused or repeated
+                writer.execute(TRY_WRITE)
                 writer.execute(NOTHING_WRITTEN)
             self._send(writer)
             writer.execute("set local statement_timeout = 0")
