@@ -508,6 +508,12 @@ def test_every_reference_of_the_openapi_document_leads_somewhere(openapi):
         assert node
 
 
+def test_every_component_of_the_openapi_document_has_a_name_that_may_be_one(openapi):
+    names = {name for kind in openapi["components"].values() for name in kind}
+
+    assert {name for name in names if not re.fullmatch(r"[a-zA-Z0-9._-]+", name)} == set()
+
+
 def test_every_operation_behind_a_credential_says_which(openapi):
     schemes = openapi["components"]["securitySchemes"]
     for path, _, operation in operations(openapi):
