@@ -426,13 +426,19 @@ def test_a_service_whose_writer_has_stopped_is_alive_and_not_ready():
     assert service.send("GET", "/readyz").status == 503
 
 
-class UnreadableStore(MemoryStore):
+class LostStore(MemoryStore):
+    is_lost = False
+
     def head(self):
-        raise OperationalError("disk I/O error: /secret/path")
+        if self.is_lost:
+            raise OperationalError("disk I/O error: /secret/path")
+        return super().head()
 
 
 def test_a_service_whose_store_cannot_be_read_is_alive_and_not_ready(opener):
-    service = opener(store=UnreadableStore(IN_TRANSACTION))
+    store = LostStore(IN_TRANSACTION)
+    service = opener(store=store)
+    store.is_lost = True
 
     assert service.send("GET", "/livez").status == 200
     ready = service.send("GET", "/readyz")
