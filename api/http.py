@@ -301,7 +301,7 @@ class _Lines(logging.Handler):
 
 LEFT_OUT = "left out, for it may hold a password"
 _MAY_BE_SECRET = re.compile(
-    r"://\S*@|\b(pass\w*|secret\w*|token|hash|authorization)\b['\"]?\s*[=:]|\bbearer\s",
+    r"://\S*@|(pass\w*|secret\w*|tokens?|hash|authorization)['\"]?\s*[=:]|\bbearer\s",
     re.IGNORECASE,
 )
 """An address with who connects, a field by its name, a header: what libraries quote them in."""

@@ -49,6 +49,9 @@ def test_a_librarys_own_slip_hurts_nobody():
     [
         "cannot reach postgresql://me:s3cret/x@host/books",
         "cannot reach 'host=a password=s3cret'",
+        "cannot read 'sslkey=a.key sslpassword=s3cret'",
+        "the environment has PGPASSWORD=s3cret",
+        "no such option: wallet_token: s3cret",
         "asked with {'HASH': 's3cret'}",
         "sent Authorization: Bearer s3cret",
     ],
