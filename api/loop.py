@@ -34,7 +34,7 @@ ASIDE = ("/api/", "/audit", "/readyz")
 """Where reading may take its time; each of them has threads of its own."""
 
 LISTS = ("/history/getgamerounds",)
-"""What an operator asks of any number of rounds; aside too, wherever the book is."""
+"""What an operator asks of any number of rounds; aside too, wherever the book is, in threads of its own."""
 
 READS = ("/check", "/balance", "/getroundstatus", "/healthcheck")
 """What only reads; aside where the book is on another machine, whose answer may take its time too."""
@@ -205,6 +205,7 @@ class Service:
         self._close, self._turns = close, turns
         self._idle: list[greenlet] = []
         self._aside = [(prefix, ThreadPoolExecutor(ASIDE_THREADS, prefix)) for prefix in ASIDE]
+        self._lists = ThreadPoolExecutor(ASIDE_THREADS, "lists")
         self._reads = ThreadPoolExecutor(ASIDE_THREADS, "reads")
 
     async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
@@ -255,7 +256,7 @@ class Service:
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         del loop
-        for threads in (self._reads, *(threads for _, threads in self._aside)):
+        for threads in (self._lists, self._reads, *(threads for _, threads in self._aside)):
             threads.shutdown(wait=False, cancel_futures=True)
         self._close()
 
@@ -266,8 +267,9 @@ class Service:
             for prefix, threads in self._aside:
                 if path.startswith(prefix):
                     return threads
-        reads = READS + LISTS if self._remote else LISTS
-        return self._reads if path.lower().endswith(reads) else None
+        if path.lower().endswith(LISTS):
+            return self._lists
+        return self._reads if self._remote and path.lower().endswith(READS) else None
 
     def _work_on(self, scope: Scope, body: bytes) -> Callable[[], Answered]:
         """Returns what answers a request: what it is for itself, else the application."""

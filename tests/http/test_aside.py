@@ -57,6 +57,14 @@ def test_a_short_look_goes_aside_where_the_book_is_on_another_machine(path):
     assert thread_that_answers("POST", path, remote=True) != LOOP
 
 
+@pytest.mark.parametrize("path", ["/V4/Balance", "/v4/GetRoundStatus"])
+def test_long_lists_take_no_thread_of_a_short_look(path):
+    asked = (thread_that_answers("POST", each, remote=True) for each in (LISTS[0], path))
+    long, short = (name.rpartition("_")[0] for name in asked)
+
+    assert long != short
+
+
 @pytest.mark.parametrize("path", ["/V4/Bet", "/api/provider/rounds/1/bets", "/V4/cancelround"])
 def test_what_writes_waits_at_the_loop(path):
     assert thread_that_answers("POST", path) == LOOP
