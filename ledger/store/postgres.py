@@ -39,8 +39,8 @@ from ledger.store import (
 from ledger.store.chain import Head
 from ledger.store.notify import Listener, Teller
 from ledger.store.patience import LOST_S, TCP, WAITS, Hosts, Watch
-from ledger.store.shape_postgres import CANNOT_MAKE, Shape, difference, made, shape
-from ledger.store.sql import SqlStore, Table
+from ledger.store.shape_postgres import CANNOT_MAKE, made, shape
+from ledger.store.sql import Shape, SqlStore, Table, difference
 from ledger.store.sql_postgres import (
     APPEND,
     BEGIN,

@@ -10,8 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
-Shape = dict[tuple[str, str], str]
-"""By kind and name: what is said of it."""
+from ledger.store.sql import Shape
 
 CANNOT_MAKE = (
     errors.InsufficientPrivilege,
@@ -75,16 +74,6 @@ def made(
         for statement in (*_TEMPORARY, *scripts):
             connection.execute(statement.replace(*_OWN_FUNCTION))
         return _shape(connection, _MADE, tables)
-
-
-def difference(there: Shape, made: Shape) -> str:
-    """Returns what of two shapes is not the same; empty where all is."""
-    for (kind, name), said in made.items():
-        if there.get((kind, name)) != said:
-            return f"the {kind} {name} is not as a book makes it"
-    for kind, name in there.keys() - made.keys():
-        return f"the {kind} {name} is none of a book's"
-    return ""
 
 
 def _shape(connection: psycopg.Connection[Any], query: str, tables: Collection[str]) -> Shape:

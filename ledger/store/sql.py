@@ -40,6 +40,9 @@ _ADD_SEAL = (
 Connection = Any
 """A driver's own."""
 
+Shape = Mapping[tuple[str, str], str]
+"""How what keeps a book's rows is made: by kind and name, what is said of it."""
+
 
 class SqlStore(Store):
     """Events, chain and tables in a database; written through one connection, read through others."""
@@ -430,6 +433,16 @@ class Table:
             else:
                 updates.append((*after, *key, before[version]))
         return inserts, updates
+
+
+def difference(there: Shape, made: Shape) -> str:
+    """Returns what is not as a book makes it, or none of a book's; empty where all is as it was made."""
+    for (kind, name), said in made.items():
+        if there.get((kind, name)) != said:
+            return f"the {kind} {name} is not as a book makes it"
+    for kind, name in there.keys() - made.keys():
+        return f"the {kind} {name} is none of a book's"
+    return ""
 
 
 def chunks(keys: list[Key]) -> list[list[Key]]:

@@ -18,7 +18,7 @@ from eventsourcing import persistence
 from ledger.projection import Projection, Row
 from ledger.store import ANEW, EVENTS, SEALS, Asked, FlushFailed, StoreUnfit
 from ledger.store.chain import Head
-from ledger.store.sql import SqlStore
+from ledger.store.sql import Shape, SqlStore, difference
 
 OLDEST_SQLITE = 3_051_003
 """Older ones can corrupt a WAL that several connections write (sqlite.org/wal.html#walresetbug)."""
@@ -216,15 +216,14 @@ class SQLiteStore(SqlStore):
             there = {
                 (str(kind), str(name)): _plain(str(sql))
                 for kind, name, sql, table in found
-                if sql and table not in self._unread
+                if sql and table not in self._unread and self._matters(str(kind), str(name), made)
             }
-            for (kind, name), sql in made.items():
-                if there.get((kind, name)) != sql:
-                    return f"the {kind} {name} is not as a book makes it"
-            for kind, name in there.keys() - made.keys():
-                if kind not in ("table", "index") or self._is_of_ours(name, made):
-                    return f"the {kind} {name} is none of a book's"
-        return ""
+        return difference(there, made)
+
+    def _matters(self, kind: str, name: str, made: Shape) -> bool:
+        """Returns whether a book makes it, or it bears on what a book makes."""
+        known = (kind, name) in made or kind not in ("table", "index")
+        return known or self._is_of_ours(name, made)
 
     def _is_of_ours(self, index: str, made: Iterable[tuple[str, str]]) -> bool:
         """Returns whether rows of a table of ours are looked up by an index."""
