@@ -18,6 +18,7 @@ from rich.console import Console
 from scripts import bench_report, options
 from scripts.bench_books import books
 from scripts.bench_deliveries import deliveries
+from scripts.bench_pgledger import pgledger
 from scripts.bench_postgres import postgres
 from scripts.bench_server import answer_of, no_op, service
 from scripts.bench_size import size
@@ -182,7 +183,7 @@ def _in_process(plan: Plan, say: Say) -> dict[str, Any]:
         return {**book, **answer_of("scripts.bench_stock", *given)}
 
 
-for verb in (deliveries, books, postgres, size, spread, bench_verify):
+for verb in (deliveries, books, postgres, pgledger, size, spread, bench_verify):
     bench.add_command(verb)
 
 if __name__ == "__main__":

@@ -74,8 +74,8 @@ def _measured(runs: int, seconds: float, connections: int, folder: Path) -> dict
         server = stack.enter_context(running(ROOM))
         copied = stack.enter_context(running(ROOM))
         stack.enter_context(following(copied, ROOM))
-        start = partial(_serving, folder=folder, stack=stack)
-        load = partial(_load, connections=connections, seconds=seconds)
+        start = partial(serving, folder=folder, stack=stack)
+        load = partial(load_of, connections=connections, seconds=seconds)
         waits = start(copied, 1)
         ways: dict[str, Load] = {
             **{f"{n} of one book": partial(load, start(server, n)) for n in PROCESSES},
@@ -90,7 +90,7 @@ def _measured(runs: int, seconds: float, connections: int, folder: Path) -> dict
         return {"http": http, **book, **answer_of("scripts.bench_stock", *given)}
 
 
-def _serving(server: Server, processes: int, *, folder: Path, stack: ExitStack) -> list[int]:
+def serving(server: Server, processes: int, *, folder: Path, stack: ExitStack) -> list[int]:
     """Starts processes on one new book; returns their ports."""
     store = f"{server.url}?schema=bench_{secrets.token_hex(4)}"
     return [
@@ -99,7 +99,7 @@ def _serving(server: Server, processes: int, *, folder: Path, stack: ExitStack) 
     ]
 
 
-def _load(ports: Sequence[int], *, connections: int, seconds: float) -> dict[str, float]:
+def load_of(ports: Sequence[int], *, connections: int, seconds: float) -> dict[str, float]:
     """Returns the figures of the load, spread over the ports: rates add up, the slowest latency counts."""
     with ThreadPoolExecutor(len(ports)) as pool:
         ask = partial(answer_of, "scripts.bench_load")

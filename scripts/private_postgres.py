@@ -82,15 +82,14 @@ class Server:
         self.run("pg_ctl", "-m", mode, "-w", "stop")
 
     def run(self, program: str, *arguments: str) -> str:
-        """Returns what a program of the server's says. Raises NoPostgres where it fails."""
+        """Returns what a program of the server's says of its folder. Raises NoPostgres where it fails."""
         as_user = ("runuser", "-u", self._user, "--") if self._user else ()
         command = [*as_user, str(self._programs / program), "-D", str(self.folder / "data")]
-        done = subprocess.run(  # noqa: S603  (our own words)
-            [*command, *arguments], capture_output=True, text=True, check=False, cwd="/"
-        )
-        if done.returncode:
-            raise NoPostgres(f"{program}: {' '.join((done.stderr or done.stdout).split())}")
-        return done.stdout
+        return _said(program, [*command, *arguments])
+
+    def client(self, program: str, *arguments: str) -> str:
+        """Returns what a program says that calls the server. Raises NoPostgres where it fails."""
+        return _said(program, [str(self._programs / program), *arguments])
 
 
 S = TypeVar("S", bound=Server)
@@ -132,6 +131,18 @@ def following(primary: S, *options: str) -> Iterator[S]:
             yield copy
         finally:
             copy.stop("immediate")
+
+
+def _said(program: str, command: list[str]) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603  (our own words)
+            command, capture_output=True, text=True, check=False, cwd="/"
+        )
+    except FileNotFoundError as error:
+        raise NoPostgres(f"no PostgreSQL is found that brings {program}") from error
+    if done.returncode:
+        raise NoPostgres(f"{program}: {' '.join((done.stderr or done.stdout).split())}")
+    return done.stdout
 
 
 def _reachable(programs: Path, folder: Path) -> Path:

@@ -9,12 +9,22 @@ import pytest
 from click.testing import CliRunner
 
 from ledger.store import StoreUnfit
-from scripts import bench_postgres, bench_server
+from scripts import bench_pgledger, bench_postgres, bench_server
 from scripts.bench_books import ALONE, BESIDE, TOGETHER
 
 ROOT = Path(__file__).resolve().parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 ROUNDBOOK = ("-m", "scripts.cli")
+SMALL_LEDGER = """
+create table pgledger_accounts (
+    id text primary key, name text, currency text, allow_negative_balance boolean,
+    allow_positive_balance boolean, created_at timestamptz, updated_at timestamptz
+);
+create function pgledger_create_transfer(source text, target text, amount numeric) returns text
+language sql as 'select id from pgledger_accounts where id = target';
+"""
+"""What the command calls of it."""
+
 FIGURES = {"requests_per_s", "p50_ms", "p99_ms", "p99_9_ms"}
 
 
@@ -107,6 +117,28 @@ def test_bets_on_postgres_are_measured_with_a_copy_that_is_waited_for_and_one_th
         assert figures["requests_per_s"] > 0
     assert found["stock_save_one_core"] == {"1": 1.0}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pgledger_is_measured_beside_our_bets_from_a_checkout_of_it(tmp_path: Path) -> None:
+    for name in bench_pgledger.SQL:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / bench_pgledger.SQL[-1]).write_text(SMALL_LEDGER)
+    quick = ("--seconds", "1", "--runs", "1", "--connections", "2", "--folder", str(tmp_path))
+    ran = CliRunner().invoke(bench_pgledger.pgledger, [str(tmp_path), *quick, "--json"])
+    if "no PostgreSQL is found" in ran.stderr:
+        pytest.skip(ran.stderr)
+    found = json.loads(ran.stdout)
+    assert len(found["ways"]) == 3
+    for figures in found["ways"].values():
+        assert set(figures) == FIGURES - {"p99_9_ms"}
+        assert figures["requests_per_s"] > 0
+
+
+def test_what_is_no_checkout_of_pgledger_is_refused_before_it_measures(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(bench_pgledger.pgledger, [str(tmp_path)])
+    assert ran.exit_code == 2
+    assert f"{tmp_path} holds no {bench_pgledger.SQL[0]}" in " ".join(ran.stderr.split())
 
 
 def test_large_books_and_long_rounds_are_measured_and_drawn(tmp_path: Path) -> None:
