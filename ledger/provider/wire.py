@@ -127,7 +127,7 @@ class _Line(httpcore.AsyncNetworkStream):
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream, self._heard = stream, bytearray()
-        self.is_spoilt = False
+        self._is_full = self.is_spoilt = False
 
     def ended(self, body: bytes, *, in_chunks: bool) -> bool:
         """Returns whether nothing came in behind an answer's body, as far as that can be told."""
@@ -139,10 +139,10 @@ class _Line(httpcore.AsyncNetworkStream):
         return said == body
 
     def _holds_more(self) -> bool:
-        """Returns whether TLS has taken in what nobody has read: the socket shows nothing of that."""
+        """Returns whether more may be taken in that nobody has read: the socket shows nothing of that."""
         tls = self._stream.get_extra_info("ssl_object")
         if tls is None:
-            return False
+            return self._is_full
         try:
             tls.read(1)
         except ssl.SSLWantReadError:
@@ -154,6 +154,7 @@ class _Line(httpcore.AsyncNetworkStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         some = await self._stream.read(max_bytes, timeout)
         self._heard += some
+        self._is_full = len(some) == max_bytes  # what did not fit stays in the stream
         if len(self._heard) > MOST_HEARD:  # to take it apart would hold every lane up
             raise httpcore.RemoteProtocolError("more comes in than an answer is made of")
         return some

@@ -126,6 +126,17 @@ def test_a_connection_on_which_something_comes_behind_an_answer_is_not(answer, b
     assert came == [0, 1]
 
 
+def test_what_comes_behind_an_answer_as_long_as_a_read_is_none_to_the_next_call():
+    room = wire.MOST_BYTES - len(head(200, wire.MOST_BYTES))
+    long = head(200, room) + TEXT.ljust(room)
+    assert len(long) == wire.MOST_BYTES
+    with answering(long + CUT, WHOLE) as (url, came):
+        replies = sent(url, 2)
+
+    assert [reply.body.rstrip() for reply in replies] == [TEXT, TEXT]
+    assert came == [0, 1]
+
+
 # over TLS
 
 
