@@ -15,7 +15,7 @@ from api.hidden import Read
 from api.http import encoded
 from api.operator import answers, calls, schemas
 from api.operator.answers import Answer
-from api.operator.calls import Asked
+from api.operator.calls import Received
 from api.problems import told
 from ledger.operator import commands
 from ledger.operator.book import MOST_LISTED, Book, Outcome
@@ -29,14 +29,14 @@ class Kind(NamedTuple):
     """What a line may be: its fields, and the command they make."""
 
     schema: Fields
-    command: Callable[[Asked], commands.Command]
+    command: Callable[[Received], commands.Command]
     bare: "Kind | None" = None
     """What it is instead where the line names neither a session nor a round, as on the call's path."""
 
 
-def _of_wallet(kind: Callable[..., commands.WalletCommand]) -> Callable[[Asked], Any]:
-    def made(asked: Asked) -> commands.WalletCommand:
-        fields = dict(asked.fields)
+def _of_wallet(kind: Callable[..., commands.WalletCommand]) -> Callable[[Received], Any]:
+    def made(call: Received) -> commands.WalletCommand:
+        fields = dict(call.fields)
         return kind(user=fields.pop("userId"), **fields)
 
     return made
@@ -121,10 +121,10 @@ def _command(said: dict[str, Any], providers: Mapping[str, str]) -> commands.Com
     if provider is None:
         if extra:
             raise Malformed("is not known", field=next(iter(extra)))
-        return kind.command(Asked("", fields, extra))
+        return kind.command(Received("", fields, extra))
     if provider.casefold() not in providers:
         raise CredentialWrong("is no provider of this operator", field="providerId")
-    return kind.command(Asked(providers[provider.casefold()], fields, extra))
+    return kind.command(Received(providers[provider.casefold()], fields, extra))
 
 
 def _answer(outcome: Outcome | Exception) -> Answer:

@@ -15,13 +15,12 @@ from typing import Any
 
 import apsw
 
-from api.operator.calls import Asked, place_bet
+from api.operator.calls import Received, place_bet
 from api.operator.schemas import Bet
 from ledger.money import read_text
 from ledger.operator.book import Book
 from ledger.operator.commands import Deposit, OpenWallet, PlaceBet
-from ledger.store import Asked as Foreseen
-from ledger.store import open_store
+from ledger.store import Asked, open_store
 from ledger.store.sqlite import SQLiteStore
 from projections import IN_TRANSACTION
 from scripts.bench_bets import (
@@ -67,7 +66,7 @@ def fund(book: Book) -> None:
 
 def command(bet: dict[str, str]) -> PlaceBet:
     """Returns what the API makes of a bet's body."""
-    return place_bet(Asked(bet["providerId"], *BODY.take(bet)))
+    return place_bet(Received(bet["providerId"], *BODY.take(bet)))
 
 
 def submitted(url: str, *, threads: int, seconds: float) -> float:
@@ -85,7 +84,7 @@ class Recorded(SQLiteStore):
         self.batches: list[list[tuple[str, Rows]]] = []
         super().__init__(str(file), IN_TRANSACTION)
 
-    def _begin(self, ahead: Foreseen, *, presumed: bool) -> None:
+    def _begin(self, ahead: Asked, *, presumed: bool) -> None:
         self.batches.append([])
         super()._begin(ahead, presumed=presumed)
 

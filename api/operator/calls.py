@@ -12,7 +12,7 @@ from ledger.operator.events import ResultKind, ReversedBy, Said
 from ledger.refusals import FieldMissing, PlayerNotFound
 
 
-class Asked(NamedTuple):
+class Received(NamedTuple):
     """A call that was read: the provider whose credential it carries, its fields, and the rest."""
 
     provider: str
@@ -37,7 +37,7 @@ class Call(NamedTuple):
 
     path: str
     schema: Fields
-    answer: Callable[[Book, Asked], Answer]
+    answer: Callable[[Book, Received], Answer]
     example: Answer
     text_error: bool = False
     bare: "Call | None" = None
@@ -56,90 +56,90 @@ def is_bare(body: dict[str, Any]) -> bool:
     return _ORIGIN.isdisjoint(key.casefold() for key in body)
 
 
-def check(book: Book, asked: Asked) -> Answer:
+def check(book: Book, call: Received) -> Answer:
     """Would a bet of this player be taken in this session?"""
-    fields = asked.fields
-    book.check(asked.provider, fields["userId"], fields["currency"], fields["sessionId"])
+    fields = call.fields
+    book.check(call.provider, fields["userId"], fields["currency"], fields["sessionId"])
     return answers.SUCCESS
 
 
-def balance(book: Book, asked: Asked) -> Answer:
+def balance(book: Book, call: Received) -> Answer:
     """The cash of a wallet, as it is now."""
-    wallets = book.wallets(asked.fields["userId"])
+    wallets = book.wallets(call.fields["userId"])
     if not wallets:
         raise PlayerNotFound("no such player", field="userId")
-    currency = asked.fields.get("currency")
+    currency = call.fields.get("currency")
     if currency is None and len(wallets) > 1:
         names = ", ".join(wallet.currency for wallet in wallets)
         raise FieldMissing(f"is mandatory for a player with {names}", field="currency")
-    return answers.with_cash(book.wallet(asked.fields["userId"], currency or wallets[0].currency))
+    return answers.with_cash(book.wallet(call.fields["userId"], currency or wallets[0].currency))
 
 
-def bet(book: Book, asked: Asked) -> Answer:
+def bet(book: Book, call: Received) -> Answer:
     """Take a stake for a round."""
-    return answers.with_transaction(book.submit(place_bet(asked)))
+    return answers.with_transaction(book.submit(place_bet(call)))
 
 
-def result(book: Book, asked: Asked) -> Answer:
+def result(book: Book, call: Received) -> Answer:
     """Pay what a round won, zero included."""
-    return answers.with_transaction(book.submit(record_result(asked)))
+    return answers.with_transaction(book.submit(record_result(call)))
 
 
-def bonus_win(book: Book, asked: Asked) -> Answer:
+def bonus_win(book: Book, call: Received) -> Answer:
     """Pay a bonus to a round's player."""
-    return answers.with_transaction(book.submit(record_bonus(asked)))
+    return answers.with_transaction(book.submit(record_bonus(call)))
 
 
-def jackpot_win(book: Book, asked: Asked) -> Answer:
+def jackpot_win(book: Book, call: Received) -> Answer:
     """Pay a jackpot to a round's player."""
-    return answers.with_transaction(book.submit(record_jackpot(asked)))
+    return answers.with_transaction(book.submit(record_jackpot(call)))
 
 
-def promo_win(book: Book, asked: Asked) -> Answer:
+def promo_win(book: Book, call: Received) -> Answer:
     """Pay a campaign's win, outside any round."""
-    return answers.with_transaction(book.submit(pay_promo(asked)))
+    return answers.with_transaction(book.submit(pay_promo(call)))
 
 
-def end_round(book: Book, asked: Asked) -> Answer:
+def end_round(book: Book, call: Received) -> Answer:
     """Close a round; no money moves."""
-    return answers.with_transaction(book.submit(close_round(asked)))
+    return answers.with_transaction(book.submit(close_round(call)))
 
 
-def cancel(book: Book, asked: Asked) -> Answer:
+def cancel(book: Book, call: Received) -> Answer:
     """Give a stake back (seed 002); without session and round it is a Refund (seed 003)."""
-    book.submit(cancel_bet(asked))
-    return answers.with_reference(asked.fields["reference"])
+    book.submit(cancel_bet(call))
+    return answers.with_reference(call.fields["reference"])
 
 
-def cancel_with_cash(book: Book, asked: Asked) -> Answer:
+def cancel_with_cash(book: Book, call: Received) -> Answer:
     """Give a stake back (seed 004)."""
-    return answers.with_transaction(book.submit(cancel_bet(asked)))
+    return answers.with_transaction(book.submit(cancel_bet(call)))
 
 
-def refund(book: Book, asked: Asked) -> Answer:
+def refund(book: Book, call: Received) -> Answer:
     """Give a stake back; for an unknown reference every open stake of the round."""
-    return answers.refunded(book.submit(refund_bet(asked)))
+    return answers.refunded(book.submit(refund_bet(call)))
 
 
-def cancel_round(book: Book, asked: Asked) -> Answer:
+def cancel_round(book: Book, call: Received) -> Answer:
     """Give every open stake of the round that owns the reference back (seed 001)."""
-    book.submit(cancel_whole_round(asked))
-    return answers.with_reference(asked.fields["reference"])
+    book.submit(cancel_whole_round(call))
+    return answers.with_reference(call.fields["reference"])
 
 
-def session_expired(book: Book, asked: Asked) -> Answer:
+def session_expired(book: Book, call: Received) -> Answer:
     """Take no more bets in a session; settles and cancels nothing."""
-    book.submit(expire_session(asked))
+    book.submit(expire_session(call))
     return answers.SUCCESS
 
 
 # the commands that they are
 
 
-def place_bet(asked: Asked) -> commands.PlaceBet:
-    fields = asked.fields
+def place_bet(call: Received) -> commands.PlaceBet:
+    fields = call.fields
     return commands.PlaceBet(
-        provider=asked.provider,
+        provider=call.provider,
         user=fields["userId"],
         currency=fields["currency"],
         round=fields["roundId"],
@@ -147,14 +147,14 @@ def place_bet(asked: Asked) -> commands.PlaceBet:
         session=fields["sessionId"],
         reference=fields["reference"],
         amount=fields["amount"],
-        said=asked.said(),
+        said=call.said(),
     )
 
 
-def record_result(asked: Asked, kind: ResultKind = "result") -> commands.RecordResult:
-    fields = asked.fields
+def record_result(call: Received, kind: ResultKind = "result") -> commands.RecordResult:
+    fields = call.fields
     return commands.RecordResult(
-        provider=asked.provider,
+        provider=call.provider,
         user=fields["userId"],
         kind=kind,
         currency=fields["currency"],
@@ -162,82 +162,82 @@ def record_result(asked: Asked, kind: ResultKind = "result") -> commands.RecordR
         game=fields["gameId"],
         reference=fields["reference"],
         amount=fields["amount"],
-        said=asked.said(),
+        said=call.said(),
     )
 
 
-def record_bonus(asked: Asked) -> commands.RecordResult:
-    return record_result(asked, "bonus")
+def record_bonus(call: Received) -> commands.RecordResult:
+    return record_result(call, "bonus")
 
 
-def record_jackpot(asked: Asked) -> commands.RecordResult:
-    return record_result(asked, "jackpot")
+def record_jackpot(call: Received) -> commands.RecordResult:
+    return record_result(call, "jackpot")
 
 
-def pay_promo(asked: Asked) -> commands.PayPromo:
-    fields = asked.fields
+def pay_promo(call: Received) -> commands.PayPromo:
+    fields = call.fields
     return commands.PayPromo(
-        provider=asked.provider,
+        provider=call.provider,
         user=fields["userId"],
         currency=fields["currency"],
         campaign=fields["campaignId"],
         campaign_type=fields["campaignType"],
         reference=fields["reference"],
         amount=fields["amount"],
-        said=asked.said(),
+        said=call.said(),
     )
 
 
-def close_round(asked: Asked) -> commands.EndRound:
-    fields = asked.fields
+def close_round(call: Received) -> commands.EndRound:
+    fields = call.fields
     return commands.EndRound(
-        provider=asked.provider,
+        provider=call.provider,
         user=fields["userId"],
         currency=fields["currency"],
         round=fields["roundId"],
         game=fields["gameId"],
-        said=asked.said(),
+        said=call.said(),
     )
 
 
-def cancel_bet(asked: Asked) -> commands.ReverseBet:
-    return _reversal(asked, "cancel")
+def cancel_bet(call: Received) -> commands.ReverseBet:
+    return _reversal(call, "cancel")
 
 
-def refund_bet(asked: Asked) -> commands.ReverseBet:
-    return _reversal(asked, "refund")
+def refund_bet(call: Received) -> commands.ReverseBet:
+    return _reversal(call, "refund")
 
 
-def _reversal(asked: Asked, by: ReversedBy) -> commands.ReverseBet:
-    whole_round = by == "refund" and "roundId" in asked.fields
-    return commands.ReverseBet(**_of_reference(asked), by=by, whole_round=whole_round)
+def _reversal(call: Received, by: ReversedBy) -> commands.ReverseBet:
+    whole_round = by == "refund" and "roundId" in call.fields
+    return commands.ReverseBet(**_of_reference(call), by=by, whole_round=whole_round)
 
 
-def cancel_whole_round(asked: Asked) -> commands.CancelRound:
-    return commands.CancelRound(**_of_reference(asked))
+def cancel_whole_round(call: Received) -> commands.CancelRound:
+    return commands.CancelRound(**_of_reference(call))
 
 
-def _of_reference(asked: Asked) -> dict[str, Any]:
+def _of_reference(call: Received) -> dict[str, Any]:
     """Returns what every reversal says: whose money, in which game, by which reference."""
-    fields = asked.fields
+    fields = call.fields
     return {
-        "provider": asked.provider,
+        "provider": call.provider,
         "user": fields["userId"],
         "currency": fields["currency"],
         "round": fields.get("roundId"),
         "game": fields["gameId"],
         "reference": fields["reference"],
-        "said": asked.said(),
+        "said": call.said(),
     }
 
 
-def expire_session(asked: Asked) -> commands.ExpireSession:
-    fields = asked.fields
+def expire_session(call: Received) -> commands.ExpireSession:
+    fields = call.fields
     return commands.ExpireSession(
-        provider=asked.provider,
+        provider=call.provider,
         user=fields["userId"],
         session=fields["sessionId"],
-        said=asked.said(),
+        said=call.said(),
     )
 
 

@@ -16,7 +16,7 @@ from api.hidden import Read
 from api.http import JSON, Reply, add_call, encoded, log_defect
 from api.operator import answers
 from api.operator.answers import Answer
-from api.operator.calls import Asked, Call
+from api.operator.calls import Call, Received
 from ledger.operator.book import Book
 from ledger.reader import MOST_BYTES, NotJson
 from ledger.refusals import Breakdown, CredentialWrong, Malformed, OutcomeUnknown, Refusal
@@ -48,7 +48,7 @@ class Path:
             fields, extra = call.schema.take(said)
             about = _about(call, fields)
             partner = named(partners, fields["providerId"])
-            answer = call.answer(self._book, Asked(partner.id, fields, extra))
+            answer = call.answer(self._book, Received(partner.id, fields, extra))
         except NotJson as error:
             return _denied(Malformed(str(error), field="body"), status=400)
         except CredentialWrong as wrong:
