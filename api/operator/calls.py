@@ -7,7 +7,7 @@ from api.fields import Fields
 from api.operator import answers, schemas
 from api.operator.answers import Answer
 from ledger.operator import commands
-from ledger.operator.book import Book
+from ledger.operator.book import Book, Outcome
 from ledger.operator.events import ResultKind, ReversedBy, Said
 from ledger.refusals import FieldMissing, PlayerNotFound
 
@@ -75,34 +75,17 @@ def balance(book: Book, call: Received) -> Answer:
     return answers.with_cash(book.wallet(call.fields["userId"], currency or wallets[0].currency))
 
 
-def bet(book: Book, call: Received) -> Answer:
-    """Take a stake for a round."""
-    return answers.with_transaction(book.submit(place_bet(call)))
+def _submitted(
+    command: Callable[[Received], commands.Command],
+    told: Callable[[Outcome], Answer] = answers.with_transaction,
+) -> Callable[[Book, Received], Answer]:
+    """Returns what submits the command that a call is, and says what the command does."""
 
+    def answer(book: Book, call: Received) -> Answer:
+        return told(book.submit(command(call)))
 
-def result(book: Book, call: Received) -> Answer:
-    """Pay what a round won, zero included."""
-    return answers.with_transaction(book.submit(record_result(call)))
-
-
-def bonus_win(book: Book, call: Received) -> Answer:
-    """Pay a bonus to a round's player."""
-    return answers.with_transaction(book.submit(record_bonus(call)))
-
-
-def jackpot_win(book: Book, call: Received) -> Answer:
-    """Pay a jackpot to a round's player."""
-    return answers.with_transaction(book.submit(record_jackpot(call)))
-
-
-def promo_win(book: Book, call: Received) -> Answer:
-    """Pay a campaign's win, outside any round."""
-    return answers.with_transaction(book.submit(pay_promo(call)))
-
-
-def end_round(book: Book, call: Received) -> Answer:
-    """Close a round; no money moves."""
-    return answers.with_transaction(book.submit(close_round(call)))
+    answer.__doc__ = command.__doc__
+    return answer
 
 
 def cancel(book: Book, call: Received) -> Answer:
@@ -114,11 +97,6 @@ def cancel(book: Book, call: Received) -> Answer:
 def cancel_with_cash(book: Book, call: Received) -> Answer:
     """Give a stake back (seed 004)."""
     return answers.with_transaction(book.submit(cancel_bet(call)))
-
-
-def refund(book: Book, call: Received) -> Answer:
-    """Give a stake back; for an unknown reference every open stake of the round."""
-    return answers.refunded(book.submit(refund_bet(call)))
 
 
 def cancel_round(book: Book, call: Received) -> Answer:
@@ -137,6 +115,7 @@ def session_expired(book: Book, call: Received) -> Answer:
 
 
 def place_bet(call: Received) -> commands.PlaceBet:
+    """Take a stake for a round."""
     fields = call.fields
     return commands.PlaceBet(
         provider=call.provider,
@@ -152,6 +131,7 @@ def place_bet(call: Received) -> commands.PlaceBet:
 
 
 def record_result(call: Received, kind: ResultKind = "result") -> commands.RecordResult:
+    """Pay what a round won, zero included."""
     fields = call.fields
     return commands.RecordResult(
         provider=call.provider,
@@ -167,14 +147,17 @@ def record_result(call: Received, kind: ResultKind = "result") -> commands.Recor
 
 
 def record_bonus(call: Received) -> commands.RecordResult:
+    """Pay a bonus to a round's player."""
     return record_result(call, "bonus")
 
 
 def record_jackpot(call: Received) -> commands.RecordResult:
+    """Pay a jackpot to a round's player."""
     return record_result(call, "jackpot")
 
 
 def pay_promo(call: Received) -> commands.PayPromo:
+    """Pay a campaign's win, outside any round."""
     fields = call.fields
     return commands.PayPromo(
         provider=call.provider,
@@ -189,6 +172,7 @@ def pay_promo(call: Received) -> commands.PayPromo:
 
 
 def close_round(call: Received) -> commands.EndRound:
+    """Close a round; no money moves."""
     fields = call.fields
     return commands.EndRound(
         provider=call.provider,
@@ -205,6 +189,7 @@ def cancel_bet(call: Received) -> commands.ReverseBet:
 
 
 def refund_bet(call: Received) -> commands.ReverseBet:
+    """Give a stake back; for an unknown reference every open stake of the round."""
     return _reversal(call, "refund")
 
 
@@ -241,15 +226,16 @@ def expire_session(call: Received) -> commands.ExpireSession:
     )
 
 
-REFUND = Call("Cancel", schemas.Refund(), refund, answers.REFUNDED, text_error=True)
+REFUNDS = _submitted(refund_bet, answers.refunded)
+REFUND = Call("Cancel", schemas.Refund(), REFUNDS, answers.REFUNDED, text_error=True)
 
 FAMILY = (
     Call("Check", schemas.Check(), check, answers.SUCCESS),
     Call("Balance", schemas.Balance(), balance, answers.CASH),
-    Call("Bet", schemas.Bet(), bet, answers.TRANSACTION),
-    Call("Result", schemas.Result(), result, answers.TRANSACTION),
-    Call("EndRound", schemas.EndRound(), end_round, answers.TRANSACTION),
-    Call("Refund", schemas.RoundRefund(), refund, answers.REFUNDED, text_error=True),
+    Call("Bet", schemas.Bet(), _submitted(place_bet), answers.TRANSACTION),
+    Call("Result", schemas.Result(), _submitted(record_result), answers.TRANSACTION),
+    Call("EndRound", schemas.EndRound(), _submitted(close_round), answers.TRANSACTION),
+    Call("Refund", schemas.RoundRefund(), REFUNDS, answers.REFUNDED, text_error=True),
     Call("SessionExpired", schemas.SessionExpired(), session_expired, answers.SUCCESS),
 )
 """What both dialects call alike."""
@@ -258,9 +244,9 @@ LUCKY_MONACO_V4 = (
     *FAMILY,
     Call("Cancel", schemas.Cancel(), cancel, answers.REFERENCE, bare=REFUND),
     Call("CancelRound", schemas.Cancel(), cancel_round, answers.REFERENCE),
-    Call("BonusWin", schemas.Result(), bonus_win, answers.TRANSACTION),
-    Call("JackPotWin", schemas.Result(), jackpot_win, answers.TRANSACTION),
-    Call("PromoWin", schemas.Promo(), promo_win, answers.TRANSACTION),
+    Call("BonusWin", schemas.Result(), _submitted(record_bonus), answers.TRANSACTION),
+    Call("JackPotWin", schemas.Result(), _submitted(record_jackpot), answers.TRANSACTION),
+    Call("PromoWin", schemas.Promo(), _submitted(pay_promo), answers.TRANSACTION),
 )
 
 KYREN_V1 = (
