@@ -5,22 +5,7 @@ from typing import Literal, NamedTuple
 from ledger.moments import later
 from ledger.names import name
 from ledger.provider import commands, events
-from ledger.refusals import (
-    AmountInvalid,
-    BetsNotAllowed,
-    FieldMissing,
-    Final,
-    GameUnknown,
-    LoginWrong,
-    Malformed,
-    NoSuchRound,
-    NotEnoughCash,
-    NotTogether,
-    PlayerFrozen,
-    PlayerNotFound,
-    SessionInvalid,
-    WrongCurrency,
-)
+from ledger.refusals import CredentialWrong, Final, NotEnoughCash, Refusal
 
 State = Literal["waiting", "parked", "refused", "confirmed", "declined", "given-up"]
 Verdict = Literal["confirmed", "declined", "refused", "exhausted", "again", "old"]
@@ -31,25 +16,9 @@ PLAYED: tuple[events.Kind, ...] = ("bet", "result", "end")
 FINAL = frozenset({NotEnoughCash.code, Final.code})
 """Never sent again; a wallet that answers a reversal with these needs a person."""
 
-DECLINED = FINAL | {
-    refusal.code
-    for refusal in (
-        NotTogether,
-        NoSuchRound,
-        WrongCurrency,
-        BetsNotAllowed,
-        GameUnknown,
-        LoginWrong,
-        SessionInvalid,
-        PlayerFrozen,
-        Malformed,
-        AmountInvalid,
-        PlayerNotFound,
-        FieldMissing,
-    )
-}
-"""Codes that say a bet was not taken; on any other it is asked again, then cancelled to be sure."""
-
+DECLINED = frozenset(each.code for each in Refusal.__subclasses__()) - {CredentialWrong.code}
+"""Every refusal says that a bet was not taken, but for a credential's: on any other code it is asked again, then
+cancelled to be sure."""
 
 LONGEST_WAIT_S = 86400.0 + 300.0
 """More than any setting lets a send take, or the next one wait, though two clocks differ a little."""
