@@ -167,23 +167,13 @@ def _evolve(state: Round, event: events.InRound) -> Round:
                 state, replace(state.bets[event.reference], standing="declined", code=event.code)
             )
         case events.BetGivenUp():
-            return _with_bet(state, replace(state.bets[event.reference], standing="given-up"))
-        case events.CancelRequested():
-            return state
+            return _stands(state, event.reference, "given-up")
         case events.CancelConfirmed():
-            return _closed(
-                _with_bet(state, replace(state.bets[event.reference], standing="cancelled")),
-                "cancel",
-                event,
-            )
+            return _closed(_stands(state, event.reference, "cancelled"), "cancel", event)
         case events.RefundRequested():
-            return _with_bet(state, replace(state.bets[event.reference], standing="refunding"))
+            return _stands(state, event.reference, "refunding")
         case events.RefundConfirmed():
-            return _closed(
-                _with_bet(state, replace(state.bets[event.reference], standing="refunded")),
-                "refund",
-                event,
-            )
+            return _closed(_stands(state, event.reference, "refunded"), "refund", event)
         case events.ResultRequested():
             result = Result(event.reference, event.amount)
             return replace(_with_result(state, result), completed=False)
@@ -210,7 +200,7 @@ def _evolve(state: Round, event: events.InRound) -> Round:
             return replace(state, refused=state.refused | {(event.kind, event.reference)})
         case events.DeliveryRetried():
             return replace(state, refused=state.refused - {(event.kind, event.reference)})
-        case events.DeliveryParked():
+        case events.CancelRequested() | events.DeliveryParked():
             return state
         case _:
             assert_never(event)
@@ -218,6 +208,10 @@ def _evolve(state: Round, event: events.InRound) -> Round:
 
 def _with_bet(state: Round, bet: Bet) -> Round:
     return replace(state, bets={**state.bets, bet.reference: bet})
+
+
+def _stands(state: Round, reference: str, standing: Standing) -> Round:
+    return _with_bet(state, replace(state.bets[reference], standing=standing))
 
 
 def _with_result(state: Round, result: Result) -> Round:
