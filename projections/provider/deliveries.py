@@ -6,22 +6,11 @@ from operator import attrgetter
 from ledger.event import Event
 from ledger.projection import Key, Keys, Recorded, Row
 from ledger.provider import events
+from ledger.provider.delivery import Delivery
 
 TABLE = "deliveries"
 KEY = ("operator", "kind", "reference")
-COLUMNS = (
-    "round",
-    "intent",
-    "state",
-    "sends",
-    "attempts",
-    "sending",
-    "doubtful",
-    "due_at",
-    "undelivered_since",
-    "last_error",
-    "code",
-)
+COLUMNS = Delivery._fields[len(KEY) :]
 SCHEMA = """
 create table if not exists deliveries (
     operator text not null,
