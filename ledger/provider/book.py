@@ -321,9 +321,7 @@ class Book:
             if batch.state(name("round", cancel.operator, round_id)).status == "InProgress"
         ]
         for round_id in rounds:
-            one = commands.CancelRound(
-                operator=cancel.operator, round=round_id, by=cancel.by, uuid=cancel.uuid
-            )
+            one = commands.CancelRound(operator=cancel.operator, round=round_id, by=cancel.by)
             self._in_round(round.cancel_round, batch, one)
         return Outcome(rounds=rounds, recorded=bool(rounds))
 

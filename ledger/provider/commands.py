@@ -62,7 +62,6 @@ class CancelRounds(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     game: str
     by: CancelledBy
-    uuid: str = ""
 
 
 class RefundOverdue(RoundCommand, frozen=True, kw_only=True):
