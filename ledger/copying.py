@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import msgspec
-from eventsourcing.persistence import StoredEvent
 
 from ledger.mapper import Mapper
 from ledger.projection import Changes, Recorded, key_of
@@ -29,8 +28,7 @@ def copy_events(records: Iterable[Record], target: Store, mapper: Mapper) -> Ite
         with target.transaction() as head:
             if some[0].id != head.position + 1:
                 raise StoreUnfit("another process has continued the copy in the meantime")
-            stored = [_stored(record) for record in some]
-            target.insert_events(stored, changes=_changes(target, some, mapper))
+            target.insert_events(some, changes=_changes(target, some, mapper))
             if target.head().hash != some[-1].hash:
                 raise CopyDiffers(f"position {some[-1].id}: its hash is not that of its bytes")
         yield some[-1].id
@@ -46,10 +44,6 @@ def copy_seals(seals: Sequence[Seal], target: Store) -> None:
     for seal, body in zip(seals[len(held) :], encoded[len(held) :], strict=False):
         target.add_seal(seal.position, body, after=last)
         last = body
-
-
-def _stored(record: Record) -> StoredEvent:
-    return StoredEvent(record.originator_id, record.originator_version, record.topic, record.state)
 
 
 def _changes(target: Store, records: Sequence[Record], mapper: Mapper) -> Changes:
