@@ -1,6 +1,7 @@
 """What may happen to a round that a provider runs, and what has to follow: the book's rules, written once more."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, get_args
 
 from ledger.event import Event
@@ -43,20 +44,10 @@ def _amount(event: Any, of: Bet | Result) -> None:
         raise Violation(f"is about {event.amount}; it was {of.amount}")
 
 
-def _bet_accepted(state: Round, event: events.BetAccepted) -> None:
-    _amount(event, _bet(state, event, "requested"))
-
-
-def _bet_settled(state: Round, event: events.BetDeclined | events.BetGivenUp) -> None:
-    _bet(state, event, "requested")
-
-
-def _cancel_requested(state: Round, event: events.CancelRequested) -> None:
-    _bet(state, event, "given-up")
-
-
-def _cancel_confirmed(state: Round, event: events.CancelConfirmed) -> None:
-    _amount(event, _bet(state, event, "given-up"))
+def _of_bet(standing: Standing, state: Round, event: Any) -> None:
+    bet = _bet(state, event, standing)
+    if isinstance(event, events.Confirmed):
+        _amount(event, bet)
 
 
 def _refund_requested(state: Round, event: events.RefundRequested) -> None:
@@ -76,10 +67,6 @@ def _going(state: Round, event: events.RefundRequested) -> list[Bet]:
     """Returns the bets that one command gives back, as far as they stand: all that are older than those it leaves."""
     accepted = state.standing("accepted")
     return [bet for bet in accepted if not event.open_since or bet.accepted_at < event.open_since]
-
-
-def _refund_confirmed(state: Round, event: events.RefundConfirmed) -> None:
-    _amount(event, _bet(state, event, "refunding"))
 
 
 def _result_requested(state: Round, event: events.ResultRequested) -> None:
@@ -231,13 +218,13 @@ _BRINGS: Mapping[type[Event], Callable[[Round, Any], Follows]] = {
 ALLOWED: Mapping[type[Event], Callable[[Round, Any], None]] = {
     events.RoundOpened: _round_opened,
     events.BetRequested: _bet_requested,
-    events.BetAccepted: _bet_accepted,
-    events.BetDeclined: _bet_settled,
-    events.BetGivenUp: _bet_settled,
-    events.CancelRequested: _cancel_requested,
-    events.CancelConfirmed: _cancel_confirmed,
+    events.BetAccepted: partial(_of_bet, "requested"),
+    events.BetDeclined: partial(_of_bet, "requested"),
+    events.BetGivenUp: partial(_of_bet, "requested"),
+    events.CancelRequested: partial(_of_bet, "given-up"),
+    events.CancelConfirmed: partial(_of_bet, "given-up"),
     events.RefundRequested: _refund_requested,
-    events.RefundConfirmed: _refund_confirmed,
+    events.RefundConfirmed: partial(_of_bet, "refunding"),
     events.ResultRequested: _result_requested,
     events.ResultConfirmed: _result_confirmed,
     events.RoundEnded: _round_ended,
