@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Mapping
 
 from ledger.periodic import Periodic
-from ledger.provider.book import Book, OpenRound
+from ledger.provider.book import Book
 from ledger.provider.courier import Courier
 from ledger.provider.retention import Sweeper
 from ledger.provider.round import Round
@@ -29,7 +29,7 @@ class Worker:
         self._courier = Courier(
             book, remotes, worker=worker_name(), on_settled=on_settled, on_defect=on_defect
         )
-        sweeper = Sweeper(book, cap=sweep_cap, on_refunded=self._refunded)
+        sweeper = Sweeper(book, cap=sweep_cap, on_refunded=lambda found: self.wake(found.operator))
         self._retention = Periodic(
             sweeper.sweep, every_s=sweep_every_s, name="retention", on_defect=on_defect
         )
@@ -47,9 +47,6 @@ class Worker:
     def wake(self, operator: str) -> None:
         """Looks at once for what is due to an operator; from any thread, started or not."""
         self._courier.wake(operator)
-
-    def _refunded(self, found: OpenRound) -> None:
-        self.wake(found.operator)
 
 
 def worker_name() -> str:
