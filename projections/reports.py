@@ -358,7 +358,7 @@ order by part, number"""
     )
     columns = "what party source position hash at key next_key contradiction"
     rows = [row[:-2] for row in found]
-    seals, holds = _count(db, "seals"), not _count(db, "contradictions")
+    seals, holds = db.table("seals").count, not db.table("contradictions").count
     verdict = f"seals: {seals}; {'nothing contradicted it' if holds else 'CONTRADICTED'}"
     return Report("Verification", columns.split(), rows, f"{verdict}; {_upto(db)}", holds=holds)
 
@@ -381,10 +381,6 @@ def _bound(db: Database, asked: Question) -> dict[str, Cell]:
 def _last_clock(db: Database) -> str:
     found: str | None = db.execute("select max(clock) from events").fetchone()[0]
     return found or "none"
-
-
-def _count(db: Database, table: str) -> int:
-    return db.table(table).count
 
 
 def _last_day(db: Database, asked: Question) -> str:
