@@ -12,12 +12,10 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from api import hidden, http, problems
 from api.admin import admin, bearer
 from api.audit.door import Door
-from api.audit.pages import pages
-from api.audit.shelf import Behind, NotKept, Shelf
-from api.audit.views import Unasked
+from api.audit.pages import WRONG, pages
+from api.audit.shelf import Shelf
 from api.credentials import Partner
 from api.folders import make_folder
-from api.fresh import NotYet
 from api.loop import Turns
 from api.operator import calls as wallet_calls
 from api.operator.wallet import Path as WalletPath
@@ -40,7 +38,6 @@ from ledger.seal import KeyWrong, signer
 from ledger.sealing import LOOK_EVERY_S, SealContradicted, Sealer
 from ledger.store import Store, open_store
 from projections import IN_TRANSACTION
-from projections.as_of import Damaged, NotThere
 from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
 
 WALLET = {
@@ -101,7 +98,9 @@ def create_app(
         _add_provider(app, settings, now, shelf)
     if settings.seals:
         _add_sealing(app, settings.seals, now)
-    _add_pages(app, settings, shelf)
+    audit = settings.audit
+    door = Door(settings.tokens(), hours=audit.session_hours, https=audit.https)
+    app.register_blueprint(pages(shelf, door))
     app.register_blueprint(ops(book, app.extensions.get("provider_book")))
     _handle_errors(app)
     app.wsgi_app = http.AnyCase(app.wsgi_app, _paths(settings))  # type: ignore[method-assign]
@@ -210,12 +209,6 @@ def _tell_of_new_key(sealer: Sealer, party: str) -> None:
             )
 
 
-def _add_pages(app: APIFlask, settings: Settings, shelf: Shelf) -> None:
-    audit = settings.audit
-    door = Door(settings.tokens(), hours=audit.session_hours, https=audit.https)
-    app.register_blueprint(pages(shelf, door))
-
-
 def _add_provider(
     app: APIFlask, settings: Settings, now: Callable[[], datetime], shelf: Shelf
 ) -> None:
@@ -315,11 +308,7 @@ def _handle_errors(app: APIFlask) -> None:
     app.register_error_handler(Refusal, problems.refused)
     app.register_error_handler(Breakdown, problems.broken)
     app.register_error_handler(NotJson, problems.not_json)
-    app.register_error_handler(Unasked, problems.answered(400, "malformed"))
-    app.register_error_handler(NotThere, problems.answered(404, "not-there"))
-    app.register_error_handler(NotYet, problems.answered(503, "behind"))
-    for late in (NotKept, Behind):
-        app.register_error_handler(late, problems.answered(503, "no-audit-file"))
-    app.register_error_handler(Damaged, problems.answered(409, "damaged"))
+    for wrong, (status, word) in WRONG.items():
+        app.register_error_handler(wrong, problems.answered(status, word))
     app.register_error_handler(PersistenceError, problems.unread)
     app.register_error_handler(Exception, problems.defect)

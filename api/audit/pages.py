@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as Redirect
 
 from api.audit import links
 from api.audit.door import Door, inside
-from api.audit.shelf import NotKept, Shelf
+from api.audit.shelf import Behind, NotKept, Shelf
 from api.audit.views import SHOWN, VIEWS, Elsewhere, Look, Unasked, View, report
 from api.fresh import NotYet, await_position
 from api.http import json_response, log_defect
@@ -41,12 +41,12 @@ WRONG: dict[type[Exception], tuple[int, str]] = {
     Unasked: (400, "malformed"),
     NotThere: (404, "not-there"),
     RoundUnknown: (404, "not-there"),
-    Malformed: (400, "malformed"),
     NotKept: (503, "no-audit-file"),
+    Behind: (503, "no-audit-file"),
     NotYet: (503, "behind"),
     Damaged: (409, "damaged"),
 }
-"""How what cannot be shown is answered."""
+"""How what cannot be told of an audit file is answered, on a page and as JSON."""
 
 
 def pages(shelf: Shelf, door: Door | None) -> APIBlueprint:
@@ -76,7 +76,7 @@ def pages(shelf: Shelf, door: Door | None) -> APIBlueprint:
         _add(blueprint, shelf, name, name, view)
     _add(blueprint, shelf, "reports/<name>", "report", report)
     blueprint.add_url_rule("/<path:rest>", "nowhere", _nowhere)
-    for wrong, (status, word) in WRONG.items():
+    for wrong, (status, word) in {**WRONG, Malformed: (400, "malformed")}.items():
         blueprint.register_error_handler(wrong, _answered(status, word))
     blueprint.register_error_handler(Elsewhere, lambda there: redirect(there.url))
     blueprint.register_error_handler(HTTPException, refused)
