@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import asdict
 from sqlite_utils import Database
 
 from api.audit.chart import Chart, Step, step_line
@@ -213,9 +214,8 @@ def _remark(state: str) -> str:
 
 def _decimal(found: RoundAsOf) -> dict[str, Any]:
     """Returns a round, its amounts as decimals, without the transactions that have a table of their own."""
-    said = {field: getattr(found, field) for field in found.__struct_fields__}
-    said.pop("transactions")
-    scale = said.pop("scale")
+    said = asdict(found)
+    scale, _ = said.pop("scale"), said.pop("transactions")
     return {**said, **{f: to_text(said[f], scale) for f in ("staked", "won", "reversed")}}
 
 
@@ -264,7 +264,8 @@ def wallet(look: Look) -> View:
     ]
     last = as_of.head(look.db).position
     option = [] if at == last else ["--at", str(at)]
-    said = {field: getattr(found, field) for field in found.__struct_fields__ if field != "scale"}
+    said = asdict(found)
+    del said["scale"]
     return View(
         f"Wallet of {user} in {currency}" + (f" as of position {at}" if option else ""),
         {
