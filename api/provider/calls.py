@@ -128,15 +128,7 @@ def _cancelled(desk: Desk, operator: str, round_id: str, *, timeout_s: float) ->
 def round_status(desk: Desk, operator: str, fields: dict[str, Any]) -> Answer:
     """Where a round stands."""
     found = desk.book.round(operator, fields["roundId"])
-    return {
-        "error": "0",
-        "description": "Success",
-        "roundId": found.id,
-        "currency": found.currency,
-        "betAmount": to_text(found.staked, found.scale),
-        "winAmount": to_text(found.won, found.scale),
-        "roundStatus": found.status,
-    }
+    return {"error": "0", "description": "Success", "roundId": found.id, **_stands(found)}
 
 
 def game_rounds(desk: Desk, operator: str, fields: dict[str, Any]) -> Answer:
@@ -167,11 +159,17 @@ def _listed(found: GameRound) -> Answer:
         "roundId": found.round,
         "userId": found.user,
         "gameId": found.game,
+        **_stands(found),
+        "dateStart": found.opened_at,
+    }
+
+
+def _stands(found: Round | GameRound) -> Answer:
+    return {
         "currency": found.currency,
         "betAmount": to_text(found.staked, found.scale),
         "winAmount": to_text(found.won, found.scale),
         "roundStatus": found.status,
-        "dateStart": found.opened_at,
     }
 
 
@@ -183,25 +181,20 @@ def _whole(value: Any, field: str, *, most: int = 10**9) -> int:
     return int(text)
 
 
+_STOOD: Answer = {
+    "currency": "USD",
+    "betAmount": "100.00",
+    "winAmount": "0.00",
+    "roundStatus": "Cancelled",
+}
 _LISTED: Answer = {
     "roundId": "5103188801",
     "userId": "421",
     "gameId": "vs20demo",
-    "currency": "USD",
-    "betAmount": "100.00",
-    "winAmount": "0.00",
-    "roundStatus": "Cancelled",
+    **_STOOD,
     "dateStart": "2026-11-21T10:00:00.000000Z",
 }
-_STATUS: Answer = {
-    "error": "0",
-    "description": "Success",
-    "roundId": "5103188801",
-    "currency": "USD",
-    "betAmount": "100.00",
-    "winAmount": "0.00",
-    "roundStatus": "Cancelled",
-}
+_STATUS: Answer = {"error": "0", "description": "Success", "roundId": "5103188801", **_STOOD}
 _AMOUNT: Answer = {
     **SUCCESS,
     "currency": "USD",
