@@ -21,6 +21,7 @@ import msgspec
 
 from api.settings import Block, Operator, Provider, Scale, Settings, SettingsWrong
 from api.sound import check, check_apart, check_shared
+from ledger.store import StoreUnfit
 
 ALONE = ""
 """The id of the only book of a file that has no [[book]]."""
@@ -28,7 +29,7 @@ ALONE = ""
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     """Returns the settings of a file of one book under its environment. Raises SettingsWrong."""
-    with _naming(str(path)):
+    with naming(str(path)):
         return settle(_parsed_file(path), environ)
 
 
@@ -37,7 +38,7 @@ def load_books(path: Path, environ: Mapping[str, str] = os.environ) -> dict[str,
 
     Raises SettingsWrong.
     """
-    with _naming(str(path)):
+    with naming(str(path)):
         document = _parsed_file(path)
         if "book" in document:
             return settle_books(document, environ)
@@ -52,11 +53,12 @@ def _parsed_file(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _naming(where: str) -> Iterator[None]:
+def naming(where: str) -> Iterator[None]:
+    """Says where it is that settings are wrong, or a store cannot be used."""
     try:
         yield
-    except SettingsWrong as wrong:
-        raise SettingsWrong(f"{where}: {wrong}") from wrong
+    except (SettingsWrong, StoreUnfit) as wrong:
+        raise type(wrong)(f"{where}: {wrong}") from wrong
 
 
 def settle(document: dict[str, Any], environ: Mapping[str, str]) -> Settings:
@@ -72,7 +74,7 @@ def settle_books(document: dict[str, Any], environ: Mapping[str, str]) -> dict[s
     check_shared(shared)
     found = {}
     for id_, block in _by_id(_tables(document, "book")).items():
-        with _naming(f"book {id_}"):
+        with naming(f"book {id_}"):
             whole = _beside(shared, block)
             _override(whole, Settings, f"ROUNDBOOK_BOOK_{_variable(id_)}", environ)
             if "store" not in whole:

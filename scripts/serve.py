@@ -19,7 +19,7 @@ from types import FrameType
 import click
 from msgspec.structs import replace
 
-from api.configuration import ALONE
+from api.configuration import ALONE, naming
 from api.http import log_defect, log_for, log_libraries
 from api.settings import Settings, SettingsWrong
 from ledger.store import StoreUnfit
@@ -137,7 +137,7 @@ def serve_each(books: Mapping[str, Settings]) -> None:
     """
     new: dict[str, list[str]] = {}
     for id_, settings in books.items():
-        with _naming(id_):
+        with naming(f"book {id_}"):
             new[id_] = prepare(settings)
     for id_, settings in books.items():
         click.echo(f"{id_}: {welcome(settings, new[id_])}")
@@ -152,14 +152,6 @@ def serve_each(books: Mapping[str, Settings]) -> None:
             pass
     finally:
         _stop(served)
-
-
-@contextmanager
-def _naming(id_: str) -> Iterator[None]:
-    try:
-        yield
-    except (SettingsWrong, StoreUnfit) as unfit:
-        raise type(unfit)(f"book {id_}: {unfit}") from unfit
 
 
 def _told_to_stop() -> int:
@@ -183,7 +175,7 @@ def _serve(id_: str, settings: Settings, parent: Connection, own_end: Connection
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     log_for(id_)
     try:
-        with _naming(id_):
+        with naming(f"book {id_}"):
             for gone in without_file(settings):  # a disk that went away must not begin another book
                 raise StoreUnfit(f"store: {gone} was there, and is gone")
             prepare(settings)
