@@ -18,9 +18,9 @@ from typing import IO, Any, NamedTuple
 import click
 
 from scripts.bench_bets import CURRENCY, MEMBER, OPENING_CASH, PLAYERS, PROVIDER, TOKEN
+from scripts.demo_side import environ
 from scripts.private_postgres import free_port
 
-ROOT = Path(__file__).resolve().parent.parent
 SERVE = ("-c", "from scripts.cli import main; main()", "serve")
 START_S, STOP_S = 30, 10
 
@@ -109,11 +109,9 @@ def _process(
     arguments: Sequence[str], *, stdout: IO[bytes] | int, stderr: IO[bytes] | int
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Runs our Python as leader of a process group, so that it ends with all its children."""
-    ours = {key: value for key, value in os.environ.items() if not key.startswith("ROUNDBOOK_")}
-    path = os.pathsep.join(filter(None, (str(ROOT), ours.get("PYTHONPATH"))))
     process = subprocess.Popen(  # noqa: S603  (our own interpreter and arguments)
         [sys.executable, *arguments],
-        env={**ours, "PYTHONPATH": path},
+        env=environ(),
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,

@@ -26,13 +26,13 @@ from typing import Any, NamedTuple
 import click
 
 from api.configuration import load
-from ledger.counted import many
 from ledger.moments import utc_now
 from ledger.provider.book import Book
 from ledger.provider.house import PROVIDER_ID, Dialect
 from ledger.provider.retention import Sweeper
 from ledger.store import open_store
 from projections.provider import IN_TRANSACTION
+from scripts import sweep
 from scripts.demo_wire import Wire, wire
 from scripts.service import run
 
@@ -103,7 +103,7 @@ def _ran(module: str, *arguments: object, folder: Path) -> Ran:
     done = subprocess.run(  # noqa: S603  (our own interpreter and arguments)
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=folder,
-        env=_environ({}),
+        env=environ(),
         capture_output=True,
         text=True,
         check=False,
@@ -113,7 +113,7 @@ def _ran(module: str, *arguments: object, folder: Path) -> Ran:
     return Ran(done.stdout.strip(), done.returncode)
 
 
-def _environ(more: Mapping[str, str]) -> dict[str, str]:
+def environ(more: Mapping[str, str] = {}) -> dict[str, str]:
     """Returns our environment without the settings of another roundbook."""
     ours = {key: value for key, value in os.environ.items() if not key.startswith("ROUNDBOOK_")}
     path = os.pathsep.join(filter(None, (str(ROOT), ours.get("PYTHONPATH"))))
@@ -139,13 +139,13 @@ def _is_free(port: int) -> bool:
 
 
 class Side:
-    """A server in a folder; `environ` overrides its file. Its process leads a group, and ends with it."""
+    """A server in a folder; `overrides` go before its file. Its process leads a group, and ends with it."""
 
-    def __init__(self, folder: Path, port: int, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, port: int, overrides: Mapping[str, str] = {}) -> None:
         self.name, self.port = folder.name, port
         self.tokens = Tokens(admin=_token(), auditor=_token(), game=_token())
         self.config, self.book, self.log = folder / CONFIG, folder / BOOK, folder / LOG
-        self._environ = _environ(environ or {})
+        self._environ = environ(overrides)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -378,8 +378,7 @@ def _confirm_sweep(config: Path, clock: partial[datetime]) -> None:
         sweeper = Sweeper(book, cap=settings.provider_book.sweep_cap)
         sweeper.confirm()
         swept = sweeper.sweep()
-    more = "; more are due, the next sweep takes them" if swept.more else ""
-    click.echo(swept.stopped or f"{many(len(swept.refunded), 'round')} refunded{more}")
+    click.echo(sweep.said(swept))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def sweep(config: Path | None, *, as_json: bool, dry_run: bool, confirm: bool) -
     if as_json:
         click.echo(msgspec.json.encode(swept))
     else:
-        click.echo(_said(swept))
+        click.echo(said(swept))
     sys.exit(1 if swept.stopped else 0)
 
 
@@ -51,7 +51,8 @@ def _list(book: Book, sweeper: Sweeper, *, as_json: bool) -> None:
     incomplete.show(book, sweeper.overdue(), as_json=as_json, what="overdue")
 
 
-def _said(swept: Swept) -> str:
+def said(swept: Swept) -> str:
+    """Returns what a sweep came to, as a sentence."""
     if swept.stopped:
         return f"stopped: {swept.stopped}. Look at `roundbook sweep --dry-run`, then --confirm."
     more = "; more are due, the next sweep takes them" if swept.more else ""
