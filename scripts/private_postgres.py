@@ -7,7 +7,7 @@ import socket
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -95,11 +95,9 @@ class Server:
 S = TypeVar("S", bound=Server)
 
 
-@contextmanager
-def running(*options: str) -> Iterator[Server]:
+def running(*options: str) -> AbstractContextManager[Server]:
     """Yields a new server; it is gone with all it holds when the block ends. Raises NoPostgres."""
-    with of_kind(Server, *options) as server:
-        yield server
+    return of_kind(Server, *options)
 
 
 @contextmanager
