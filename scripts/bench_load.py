@@ -105,7 +105,7 @@ def measured(took: list[float], seconds: float, cpu_s: float) -> dict[str, float
     """Returns the figures of one run. `client_us` is this process's own CPU time a request."""
     took.sort()
     milliseconds = {
-        f"{name}_ms": round(took[int(len(took) * share)] * 1000, 3)
+        f"{name}_ms": at_share(took, share)
         for name, share in (("p50", 0.5), ("p99", 0.99), ("p99_9", 0.999))
     }
     return {
@@ -115,6 +115,11 @@ def measured(took: list[float], seconds: float, cpu_s: float) -> dict[str, float
         **milliseconds,
         "client_us": round(cpu_s / len(took) * 1e6, 1),
     }
+
+
+def at_share(took: Sequence[float], share: float) -> float:
+    """Returns the milliseconds behind which a share of seconds in order of size stand."""
+    return round(took[int(len(took) * share)] * 1000, 3)
 
 
 def main() -> None:

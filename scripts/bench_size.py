@@ -15,7 +15,7 @@ import msgspec
 
 from scripts import bench_picture, options
 from scripts.bench_bets import TOKEN, Call, bets, only_bets
-from scripts.bench_load import Connection, drive, requests
+from scripts.bench_load import Connection, at_share, drive, requests
 from scripts.bench_made import make
 from scripts.bench_report import machine
 from scripts.bench_server import Served, served
@@ -103,8 +103,8 @@ def _by_size(services: dict[int, Served], runs: int, count: int) -> dict[int, di
             took[events].append(_took(service.port, islice(only_bets(), count)))
     return {
         events: {
-            "p50_ms": median(_at(run, 0.5) for run in runs_[1:]),
-            "p99_ms": median(_at(run, 0.99) for run in runs_[1:]),
+            "p50_ms": median(at_share(run, 0.5) for run in runs_[1:]),
+            "p99_ms": median(at_share(run, 0.99) for run in runs_[1:]),
             "start_s": services[events].start_s,
             "memory_mb": _memory_mb(services[events].process),
         }
@@ -123,7 +123,7 @@ def _by_round(port: int, runs: int, count: int) -> dict[int, float]:
     for _ in range(runs + 1):
         took[short].append(_took(port, (_more(round_[0]) for round_ in islice(next_short, count))))
         took[long].append(_took(port, (_more(played[long][0][0]) for _ in range(count))))
-    return {bets_: median(_at(run, 0.5) for run in of[1:]) for bets_, of in took.items()}
+    return {bets_: median(at_share(run, 0.5) for run in of[1:]) for bets_, of in took.items()}
 
 
 def _rounds(length: int, count: int) -> list[list[dict[str, str]]]:
@@ -166,10 +166,6 @@ def _send(port: int, some: Sequence[dict[str, str]]) -> None:
 def _took(port: int, calls: Iterator[Call]) -> list[float]:
     """Returns the seconds of each call, in order of size."""
     return sorted(drive([Connection(port)], iter(requests(calls)), math.inf))
-
-
-def _at(took: Sequence[float], share: float) -> float:
-    return round(took[int(len(took) * share)] * 1000, 3)
 
 
 def _memory_mb(process: int) -> float:
