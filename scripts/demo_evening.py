@@ -246,7 +246,8 @@ class Play:
         outcomes = {self._bet(n, stake) for n, stake in enumerate(self._plan.stakes, 1)}
         match self._plan.ending:
             case "left open":
-                self._leave_open(outcomes)
+                if "accepted" in outcomes:
+                    self._tally.add("left open")
             case "by the game":
                 self._cancel_by_game()
             case "by the operator":
@@ -274,10 +275,6 @@ class Play:
             return "late"
         _expect(answer, self._plan.id)
         return str(answer.body["outcome"])
-
-    def _leave_open(self, outcomes: set[str]) -> None:
-        if "accepted" in outcomes:
-            self._tally.add("left open")
 
     def _result(self) -> None:
         amount = self._plan.player.text(self._plan.win)
