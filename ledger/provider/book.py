@@ -338,9 +338,7 @@ class Book:
         attempt = found.attempts + 1
         started = events.SendStarted(
             recorded_at=batch.at,
-            operator=found.operator,
-            kind=found.kind,
-            reference=found.reference,
+            **found.named,
             attempt=attempt,
             worker=start.worker,
             until=later(batch.at, seconds=start.lease_s),
@@ -461,13 +459,7 @@ def _stream_of(delivery: Delivery) -> str:
 
 def _named(found: Delivery, at: str) -> dict[str, Any]:
     """Returns what every event of a delivery says: when, and which delivery's."""
-    return {
-        "recorded_at": at,
-        "operator": found.operator,
-        "round": found.round,
-        "kind": found.kind,
-        "reference": found.reference,
-    }
+    return {"recorded_at": at, "round": found.round, **found.named}
 
 
 def _recorded(batch: Batch[Round], stream: str, made: Sequence[Event]) -> Outcome:
@@ -489,9 +481,7 @@ def _ended(
     }.get(verdict)
     return events.SendEnded(
         recorded_at=at,
-        operator=end.operator,
-        kind=end.kind,
-        reference=end.reference,
+        **found.named,
         attempt=end.attempt,
         outcome=end.outcome,
         code=end.code,

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
+from msgspec.structs import asdict
 from tenacity import AsyncRetrying, RetryCallState, wait_random, wait_random_exponential
 
 from ledger.moments import later, text
@@ -262,24 +263,14 @@ class Lane:
         return await self._courier.submit(end)
 
     def _start(self, delivery: Delivery) -> StartSend:
-        return StartSend(
-            operator=delivery.operator,
-            kind=delivery.kind,
-            reference=delivery.reference,
-            worker=self._courier.worker,
-            lease_s=self._remote.timeout_s + LEASE_MARGIN_S,
-        )
+        lease_s = self._remote.timeout_s + LEASE_MARGIN_S
+        return StartSend(**delivery.named, worker=self._courier.worker, lease_s=lease_s)
 
     def _end(self, delivery: Delivery, send: Send, answer: Answer, *, took_ms: int) -> EndSend:
         return EndSend(
-            operator=delivery.operator,
-            kind=delivery.kind,
-            reference=delivery.reference,
+            **delivery.named,
+            **asdict(answer),
             attempt=send.attempt,
-            outcome=answer.outcome,
-            code=answer.code,
-            detail=answer.detail,
-            transaction_id=answer.transaction_id,
             took_ms=took_ms,
             wait_s=_nth(self._burst, send.sends),
             parked_wait_s=_nth(self._parked, send.sends),

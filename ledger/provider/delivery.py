@@ -1,6 +1,6 @@
 """One call that an operator's wallet is owed: when it is sent, and what its answer means. Pure."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ledger.moments import later
 from ledger.names import name
@@ -50,6 +50,11 @@ class Delivery(NamedTuple):
     def id(self) -> str:
         """Its name: `acme/refund/585c1306f89c56f5ecfc2f5d`."""
         return name(self.operator, self.kind, self.reference)
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """How commands and events name it."""
+        return {"operator": self.operator, "kind": self.kind, "reference": self.reference}
 
     @property
     def pressing(self) -> bool:
