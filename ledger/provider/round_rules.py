@@ -238,24 +238,16 @@ ALLOWED: Mapping[type[Event], Callable[[Round, Any], None]] = {
     events.DeliveryRetried: _always,
 }
 
-FOLLOWING = frozenset(
-    (
-        events.BetAccepted,
-        events.BetDeclined,
-        events.ResultConfirmed,
-        events.EndRequested,
-        events.EndConfirmed,
-        events.CancelRequested,
-        events.CancelConfirmed,
-        events.RefundConfirmed,
-        events.RoundCompleted,
-        events.RoundCancelled,
-        events.DeliveryRefused,
-        events.BetGivenUp,
-        events.DeliveryParked,
-    )
-)
-"""What is decided behind something else; the last two also first, where a sender died.
+FOLLOWING = ALLOWED.keys() - {
+    events.RoundOpened,
+    events.BetRequested,
+    events.ResultRequested,
+    events.RoundEnded,
+    events.CancellationRequested,
+    events.RefundRequested,
+    events.DeliveryRetried,
+}
+"""What is decided behind something else; BetGivenUp and DeliveryParked also first, where a sender died.
 
 Nor does a command refund first in a round that is being cancelled: it holds no bet to give back.
 """
