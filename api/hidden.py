@@ -14,7 +14,7 @@ Read = Callable[[bytes], dict[str, Any]]
 
 
 class Hidden(str):
-    """Text that had a token in it. It may be kept, but is no id: with another token there it would be the same."""
+    """Text that had a token in it. It may be kept, but is no id: two that differ in the token would be one."""
 
     __slots__ = ()
 

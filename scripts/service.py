@@ -55,7 +55,7 @@ MOST_HEAD = 64 * 1024
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 TOLD_S = 0.2
-"""What a worker may be quicker by, where all processes are told to stop at once."""
+"""By how much sooner a worker may end than this process hears that all of them are to stop."""
 
 DEMO_PLAYER, DEMO_CURRENCY, DEMO_CASH = "123456", "USD", "99899.99"
 DEMO_OPENING = "demo-opening"

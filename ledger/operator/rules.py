@@ -70,7 +70,7 @@ class _Round(msgspec.Struct, array_like=True, gc=False):
     stakes: dict[int, int] = {}
     """Of the open bets, by reference, in the order they were placed."""
     rest: tuple[str, dict[int, int]] | None = None
-    """Of those that go back with the one before, and by what."""
+    """By what call a whole round goes back, and the stakes that have to follow the one before."""
     returned: tuple[int, ...] = ()
     refused: tuple[int, ...] = ()
     late: tuple[int, ...] = ()

@@ -32,10 +32,10 @@ LOOK_FAR_S = 60.0
 """How often a lane looks for what a clock that stood ahead put off, beside its beginning."""
 
 NEWS_S = 0.25
-"""How long a store is listened to in one go, and how long its news are not asked for again."""
+"""How long one wait for a store's news lasts at most, and the pause after some came."""
 
 CALM_S = 10.0
-"""Before now: until then whatever was taken is taken, or can be seen to be due."""
+"""So long after its time an event stands in the book, or never will: nothing comes in that was due before."""
 
 LONGEST_BACKOFF_S = 60.0
 LEASE_MARGIN_S = 5.0

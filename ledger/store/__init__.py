@@ -58,7 +58,7 @@ class StoreUnfit(Exception):
 
 
 class Presumed(Exception):
-    """A transaction went on what is not so: nothing was written, and it can be decided anew."""
+    """What a transaction presumed was not so: nothing was written, and it can be decided anew."""
 
 
 class FlushFailed(PersistenceError):

@@ -18,7 +18,7 @@ ANSWER_S = STATEMENT_S + 1.0
 """A server that runs answers by then, if only that it took too long; one that is frozen says nothing, ever."""
 
 LOST_S = 1.0
-"""A connection that its server ended is known to be lost by then; who took longer is not asked twice."""
+"""A read that failed sooner met a connection that its server had ended, and is asked again; a later one is not."""
 
 LOOK_S = 0.25
 

@@ -79,7 +79,7 @@ ENCODINGS = ("UTF8", "SQL_ASCII")
 """Of databases that keep every text as it is sent; the second keeps bytes, and asks no questions."""
 
 CALM_AFTER = 4
-"""Transactions during which nobody else wrote, until that is presumed."""
+"""After so many transactions between which nobody else wrote, the next one presumes it."""
 
 Loading = tuple[psycopg.Cursor[Any] | None, dict[str, psycopg.Cursor[Any]]]
 """What was asked, to be fetched."""
