@@ -1,9 +1,10 @@
 """The back office's JSON: wallets, cash in and out, rounds, and the events as they are stored."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import msgspec
 from apiflask import APIBlueprint, HTTPTokenAuth, Schema, fields
@@ -31,7 +32,9 @@ from ledger.reader import whole
 from ledger.refusals import Malformed, NoSuchRound
 from ledger.store import Record, Store
 
-MOST_EVENTS = 1000
+MOST_ON_PAGE = 1000
+
+Found = TypeVar("Found")
 
 
 class Whole(fields.Integer):
@@ -63,7 +66,28 @@ class Named(Schema):
 
 class Page(Schema):
     after = Whole(load_default=0)
-    limit = Whole(load_default=100, validate=validate.Range(min=1, max=MOST_EVENTS))
+    limit = Whole(load_default=100, validate=validate.Range(min=1, max=MOST_ON_PAGE))
+
+
+def paged(
+    kind: str,
+    found: Sequence[Found],
+    asked: Mapping[str, Any],
+    shown: Callable[[Found], Any],
+    place: Callable[[Found], Any],
+) -> Response:
+    """Returns a page of a list, whether more is behind it, and the `after` of the next.
+
+    `found`: one more than the limit, where there is more.
+    """
+    page = found[: asked["limit"]]
+    return json_response(
+        {
+            kind: [shown(each) for each in page],
+            "has_more": len(found) > len(page),
+            "next": place(page[-1]) if page else asked["after"],
+        }
+    )
 
 
 def bearer(tokens: Mapping[str, str]) -> HTTPTokenAuth:
@@ -221,16 +245,8 @@ def feed(
         summary="The events as they are stored, in their order", responses=told(200, 422)
     )
     def events(query_data: dict[str, int]) -> Response:
-        after, limit = query_data["after"], query_data["limit"]
-        found = store.records(after=after, limit=limit + 1)
-        page = found[:limit]
-        return json_response(
-            {
-                "events": [_event(record) for record in page],
-                "has_more": len(found) > limit,
-                "next": page[-1].id if page else after,
-            }
-        )
+        found = store.records(after=query_data["after"], limit=query_data["limit"] + 1)
+        return paged("events", found, query_data, _event, attrgetter("id"))
 
     @blueprint.get("/seals")
     @may_read

@@ -1,5 +1,6 @@
 """`roundbook deliveries`: what the wallets still owe an answer to, and to send it again."""
 
+import shlex
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from ledger.moments import moment, utc_now
 from ledger.names import parts
 from ledger.provider.commands import RetryDelivery
 from ledger.provider.delivery import Delivery
-from ledger.refusals import Refusal
+from ledger.refusals import Malformed, Refusal
 from scripts import options
 from scripts.tables import show
 
@@ -26,8 +27,11 @@ COLUMNS = ("id", "round", "state", "attempts", "age", "code", "last error")
 @options.config
 @options.as_json
 @click.option("--limit", default=1000, show_default=True, type=click.IntRange(1), help="At most.")
+@click.option("--after", default="", help="Begin behind what an earlier list ended with.")
 @click.pass_context
-def deliveries(context: click.Context, config: Path | None, limit: int, *, as_json: bool) -> None:
+def deliveries(
+    context: click.Context, config: Path | None, limit: int, after: str, *, as_json: bool
+) -> None:
     """List the calls that wallets have not answered validly, the oldest first.
 
     waiting: sent again soon. parked: a burst was in vain, it is tried slowly for ever. refused: the
@@ -41,14 +45,19 @@ def deliveries(context: click.Context, config: Path | None, limit: int, *, as_js
         return
     _, book = options.provider_book(config)
     with closing(book):
-        found = book.undelivered(limit=limit + 1)
+        try:
+            found = book.undelivered(after=after, limit=limit + 1)
+        except Malformed as wrong:
+            raise click.BadParameter(wrong.detail, param_hint="--after") from None
     found, more = found[:limit], " and more" * (len(found) > limit)
     if as_json:
         click.echo(msgspec.json.encode([delivery_json(each) for each in found]))
     elif found:
         show(COLUMNS, map(_cells, found), title=f"{len(found)}{more} undelivered")
     else:
-        click.echo("every call is answered")
+        click.echo("every call is answered" if not after else "no more are undelivered")
+    if more:
+        click.echo(f"more with --after {shlex.quote(found[-1].place)}", err=True)
 
 
 @deliveries.command(short_help="Send a delivery again, now.")

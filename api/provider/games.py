@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from apiflask import APIBlueprint, HTTPTokenAuth
 from flask import Response, request
 
-from api.admin import At, check_path, feed, private, read_by
+from api.admin import At, check_path, feed, paged, private, read_by
 from api.audit import travel
 from api.audit.shelf import Shelf
 from api.fields import check_id
@@ -31,8 +32,6 @@ from ledger.store import Store
 
 ANSWERED_WITHIN_S = 8.0
 """What the wallet gets to answer, before the game is told 202: ask again with the same reference."""
-
-MOST_DELIVERIES = 1000
 
 
 def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = None) -> APIBlueprint:
@@ -135,18 +134,14 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
 
     @blueprint.get("/deliveries")
     @may_read
+    @blueprint.input(schemas.Owed, location="query")
     @blueprint.doc(
-        summary="What the wallets still owe an answer to, the oldest first", responses=told(200)
+        summary="What the wallets still owe an answer to, the oldest first",
+        responses=told(200, 422),
     )
-    def deliveries() -> Response:
-        found = desk.book.undelivered(limit=MOST_DELIVERIES + 1)
-        page = found[:MOST_DELIVERIES]
-        return json_response(
-            {
-                "deliveries": [delivery_json(each) for each in page],
-                "has_more": len(found) > len(page),
-            }
-        )
+    def deliveries(query_data: dict[str, Any]) -> Response:
+        found = desk.book.undelivered(after=query_data["after"], limit=query_data["limit"] + 1)
+        return paged("deliveries", found, query_data, delivery_json, attrgetter("place"))
 
     @blueprint.post("/deliveries/<operator>/<kind>/<id:reference>/retry")
     @may_act

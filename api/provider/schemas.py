@@ -1,7 +1,9 @@
 """What each call of an operator, and each of a game, must and may carry."""
 
-from marshmallow import INCLUDE
+from apiflask import Schema, fields
+from marshmallow import INCLUDE, validate
 
+from api.admin import MOST_ON_PAGE, Whole
 from api.fields import Anything, Fields, Id, Money
 
 
@@ -77,3 +79,8 @@ class Bet(Outcome):
     sessionId = Id(required=True)
     gameId = Id(required=True)
     gameName = Id(required=True)
+
+
+class Owed(Schema):
+    after = fields.String(load_default="", metadata={"description": "`next` of the page before"})
+    limit = Whole(load_default=MOST_ON_PAGE, validate=validate.Range(min=1, max=MOST_ON_PAGE))

@@ -1,6 +1,7 @@
 """The provider's book: rounds, what the operators' wallets are owed, and what they answered."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,8 +12,8 @@ from ledger.batch import Batch
 from ledger.committer import Committer
 from ledger.event import Event
 from ledger.mapper import Mapper
-from ledger.moments import later, text, utc_now
-from ledger.names import name
+from ledger.moments import checked, later, text, utc_now
+from ledger.names import name, parts
 from ledger.projection import Key
 from ledger.provider import commands, events, round
 from ledger.provider.delivery import LONGEST_WAIT_S, PLAYED, Delivery, Verdict, judge
@@ -227,9 +228,13 @@ class Book:
         after = later(text(self.now()), seconds=LONGEST_WAIT_S)
         return self._deliveries({"operator": operator}, "due_at", EVER, limit, after=after)
 
-    def undelivered(self, *, limit: int) -> list[Delivery]:
-        """Returns what the wallets still owe an answer to, the oldest first."""
-        return self._deliveries({}, "undelivered_since", EVER, limit)
+    def undelivered(self, *, after: str = "", limit: int) -> list[Delivery]:
+        """Returns what the wallets still owe an answer to, behind a delivery's place, the oldest first.
+
+        Raises Malformed for a place that is none.
+        """
+        since, behind = _place(after) if after else ("", ())
+        return self._deliveries({}, "undelivered_since", EVER, limit, after=since, behind=behind)
 
     def open_rounds(self, operator: str, *, upto: str = EVER, limit: int) -> list[OpenRound]:
         """Returns rounds without an outcome whose oldest bet was accepted by then, the oldest first."""
@@ -253,9 +258,18 @@ class Book:
         return Sweep(*(self.store.row("sweep", ("retention",)) or ()))
 
     def _deliveries(
-        self, equals: dict[str, str], column: str, upto: str, limit: int, *, after: str = ""
+        self,
+        equals: dict[str, str],
+        column: str,
+        upto: str,
+        limit: int,
+        *,
+        after: str = "",
+        behind: Key = (),
     ) -> list[Delivery]:
-        where = Where(equals=equals, column=column, after=after, upto=upto, limit=limit)
+        where = Where(
+            equals=equals, column=column, after=after, behind=behind, upto=upto, limit=limit
+        )
         return [Delivery(*row) for row in self.store.where("deliveries", where)]
 
     # the writer's side
@@ -451,6 +465,15 @@ def _delivery(batch: Batch[Round], command: commands.DeliveryCommand) -> Deliver
     if row is None:
         raise Malformed("no such delivery", field="reference")
     return Delivery(*key, *row)
+
+
+def _place(said: str) -> tuple[str, Key]:
+    """Returns what a delivery's place is made of. Raises Malformed."""
+    since, *key = parts(said)
+    with suppress(ValueError):
+        if len(key) == 3 and said.isprintable():
+            return checked(since), tuple(key)
+    raise Malformed("must be the place that an earlier page told", field="after")
 
 
 def _stream_of(delivery: Delivery) -> str:

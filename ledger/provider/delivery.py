@@ -57,6 +57,11 @@ class Delivery(NamedTuple):
         return {"operator": self.operator, "kind": self.kind, "reference": self.reference}
 
     @property
+    def place(self) -> str:
+        """Where it stands among what is undelivered: since when, and its name."""
+        return f"{self.undelivered_since}/{self.id}"
+
+    @property
     def pressing(self) -> bool:
         """Whether a game waits for its answer."""
         return self.state == "waiting" and self.kind in PLAYED

@@ -82,12 +82,13 @@ class Record(Notification):
 class Where:
     """Rows whose columns equal these values, and with `after < column <= upto`; null is in no range.
 
-    `upto`: None for no end.
+    `upto`: None for no end. `behind`: of the rows at `after` those too whose key sorts behind this one.
     """
 
     equals: Mapping[str, str]
     column: str
     after: str = ""
+    behind: Key = ()
     upto: str | None
     limit: int
     skip: int = 0

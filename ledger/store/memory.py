@@ -153,12 +153,13 @@ class MemoryStore(POPOApplicationRecorder, Store):
         columns = self._columns(table)
         place = columns.index(where.column)
         wanted = [(columns.index(name), value) for name, value in where.equals.items()]
+        begins, width = (where.after, where.behind), len(where.behind)
         return [
             row
             for row in self.rows(table)
             if all(row[at] == value for at, value in wanted)
             and row[place] is not None
-            and where.after < row[place]
+            and begins < (row[place], row[:width])
             and (where.upto is None or row[place] <= where.upto)
         ]
 

@@ -279,14 +279,11 @@ class SqlStore(Store):
         return self._read(self._tables[table].select(len(prefix)), prefix)
 
     def where(self, table: str, where: Where) -> Sequence[Row]:
-        ends, given = _given(where)
-        statement = self._tables[table].where(where.column, tuple(where.equals), ends=ends)
-        return self._read(statement, (*given, where.limit, where.skip))
+        statement = self._tables[table].where(where)
+        return self._read(statement, (*_given(where), where.limit, where.skip))
 
     def count(self, table: str, where: Where) -> int:
-        ends, given = _given(where)
-        statement = self._tables[table].count(where.column, tuple(where.equals), ends=ends)
-        found: int = self._read(statement, given)[0][0]
+        found: int = self._read(self._tables[table].count(where), _given(where))[0][0]
         return found
 
     def first_parts(self, table: str) -> Sequence[str]:
@@ -394,21 +391,27 @@ class Table:
         where = " and ".join(f"{column} = ?" for column in self.key[:prefix]) or "true"
         return f"{self.whole} where {where} order by {', '.join(self.key)}"
 
-    @cache
-    def where(self, column: str, equals: tuple[str, ...], *, ends: bool) -> str:
-        """Selects whole rows in a range of one column, which ends or does not, beside others that are given."""
-        order, among = ", ".join([column, *self.key]), self._range(column, equals, ends=ends)
-        return f"{self.whole} where {among} order by {order} limit ? offset ?"
+    def where(self, where: Where) -> str:
+        """Selects whole rows in a range of one column, beside others that are given."""
+        order = ", ".join([where.column, *self.key])
+        return f"{self.whole} where {self._range(where)} order by {order} limit ? offset ?"
 
-    @cache
-    def count(self, column: str, equals: tuple[str, ...], *, ends: bool) -> str:
+    def count(self, where: Where) -> str:
         """Counts what `where` selects, without its limit."""
-        return f"select count(*) from {self.name} where {self._range(column, equals, ends=ends)}"
+        return f"select count(*) from {self.name} where {self._range(where)}"
 
-    def _range(self, column: str, equals: tuple[str, ...], *, ends: bool) -> str:
-        assert {column, *equals} <= {*self.key, *self.columns}
-        given = "".join(f"{name} = ? and " for name in equals)
-        return f"{given}{column} > ?{f' and {column} <= ?' if ends else ''}"
+    def _range(self, where: Where) -> str:
+        column = where.column
+        assert {column, *where.equals} <= {*self.key, *self.columns}
+        terms = [f"{name} = ?" for name in where.equals]
+        if where.behind:  # the first says that the column is not null: by that an index is found
+            row = ", ".join([column, *self.key])
+            terms += [f"{column} >= ?", f"({row}) > ({', '.join('?' * (1 + len(self.key)))})"]
+        else:
+            terms.append(f"{column} > ?")
+        if where.upto is not None:
+            terms.append(f"{column} <= ?")
+        return " and ".join(terms)
 
     def write(
         self, rows: Mapping[Key, Any], many: Callable[[str, Sequence[Sequence[Any]]], int]
@@ -473,7 +476,8 @@ def record(row: tuple[int, str, int, str, str, bytes]) -> Record:
     return Record(stream, version, topic, state.encode(), position, hashed)
 
 
-def _given(where: Where) -> tuple[bool, Sequence[Any]]:
-    """Returns whether a range ends, and what stands in the places of its statement."""
-    begun = (*where.equals.values(), where.after)
-    return (False, begun) if where.upto is None else (True, (*begun, where.upto))
+def _given(where: Where) -> Sequence[str]:
+    """Returns what stands in the places of a range's statement."""
+    behind = (where.after, *where.behind) if where.behind else ()
+    ends = () if where.upto is None else (where.upto,)
+    return (*where.equals.values(), where.after, *behind, *ends)

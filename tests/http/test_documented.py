@@ -57,6 +57,17 @@ def schema_of(document, path):
     return document["components"]["schemas"][named]
 
 
+def test_a_list_that_says_that_there_is_more_says_in_the_document_how_to_go_on(tmp_path):
+    with provider.Pair(tmp_path, works=False) as pair:
+        document = pair.send("GET", "/openapi.json").json
+
+        for path in ("/api/events", "/api/provider/events", "/api/provider/deliveries"):
+            page = pair.office("GET", path).json
+            told = {each["name"] for each in document["paths"][path]["get"]["parameters"]}
+            assert {"has_more", "next"} < set(page)
+            assert {"after", "limit"} <= told
+
+
 def assert_told(document, method, path, answer):
     told = document["paths"][path][method.lower()]["responses"]
     assert str(answer.status) in told

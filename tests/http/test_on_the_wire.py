@@ -195,8 +195,7 @@ def test_a_login_of_more_than_8_kib_is_413_though_the_token_is_in_it(both):
 
 def listed(server, *options):
     command = [sys.executable, "-m", "scripts.cli", "deliveries", "--config", server.config]
-    found = subprocess.run([*command, *options], cwd=wire.ROOT, capture_output=True, text=True)
-    return found.stdout
+    return subprocess.run([*command, *options], cwd=wire.ROOT, capture_output=True, text=True)
 
 
 def test_who_reads_what_wallets_owe_is_told_where_there_is_more(tmp_path):
@@ -211,8 +210,17 @@ def test_who_reads_what_wallets_owe_is_told_where_there_is_more(tmp_path):
     with serving(tmp_path, document) as server:
         said = server.get("/api/provider/deliveries").json
         assert (len(said["deliveries"]), said["has_more"]) == (1000, True)
-        assert "1000 and more undelivered" in listed(server)
-        assert "1001 undelivered" in listed(server, "--limit", "1001")
+        rest = server.get(f"/api/provider/deliveries?after={said['next']}").json
+        assert (len(rest["deliveries"]), rest["has_more"]) == (1, False)
+        assert "1000 and more undelivered" in listed(server).stdout
+        assert "1001 undelivered" in listed(server, "--limit", "1001").stdout
+        page = listed(server, "--json")
+        told, _, place = page.stderr.strip().rpartition(" ")
+        assert (len(json.loads(page.stdout)), told) == (1000, "more with --after")
+        assert place == said["next"]
+        assert json.loads(listed(server, "--json", "--after", place).stdout) == rest["deliveries"]
+        wrong = listed(server, "--after", "x")
+        assert (wrong.returncode, "--after" in wrong.stderr) == (2, True)
 
 
 def test_a_log_tells_at_the_start_of_an_operator_that_is_owed_calls_and_configured_no_more(

@@ -1,10 +1,11 @@
 import json
 from datetime import UTC, datetime
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 
 from api import worker as new_worker
+from tests.clocks import NOON
 from tests.http import provider, wire
 from tests.http.provider import GAME, GAME_CALLS, KYREN, LM, REFERENCE, RESULT, ROUND, problem
 from tests.http.server import until
@@ -665,6 +666,60 @@ def test_what_the_wallets_owe_an_answer_to_is_listed_the_oldest_first(idle):
     assert [each["state"] for each in answer.json["deliveries"]] == ["waiting"] * 2
 
 
+def listed(pair, **query):
+    return pair.office("GET", f"/api/provider/deliveries?{urlencode(query)}")
+
+
+def test_what_the_wallets_owe_is_read_to_its_end_though_many_are_asked_at_once(
+    tmp_path, monkeypatch
+):
+    provider.at_once(monkeypatch)
+    with provider.Pair(tmp_path, works=False, now=lambda: NOON) as idle:
+        for number in range(5):
+            idle.bet(f"r-{number}", reference=f"b/{number}%")
+        whole = listed(idle).json
+        found, page = [], {"has_more": True, "next": ""}
+
+        while page["has_more"]:
+            page = listed(idle, after=page["next"], limit=2).json
+            assert len(page["deliveries"]) in (1, 2)
+            found += page["deliveries"]
+
+        assert found == whole["deliveries"]
+        assert [each["roundId"] for each in found] == [f"r-{number}" for number in range(5)]
+        assert (page["next"], page["has_more"]) == (whole["next"], whole["has_more"])
+        assert listed(idle, after=page["next"]).json == {**page, "deliveries": []}
+
+
+def test_a_page_goes_on_behind_a_delivery_that_was_answered_meanwhile(pair, monkeypatch):
+    provider.at_once(monkeypatch)
+    pair.wallet.on("Cancel", *[code(999)] * 3)
+    for number in range(3):
+        pair.bet(f"r-{number}", reference=f"b-{number}")
+        pair.play("cancel", f"r-{number}")
+    until(lambda: pair.provider_topics().count("DeliveryRefused") == 3, "all are refused")
+    first = listed(pair, limit=1).json
+
+    pair.office("POST", f"/api/provider/deliveries/{first['deliveries'][0]['id']}/retry")
+    pair.gets("Cancelled", "r-0")
+
+    rest = listed(pair, after=first["next"]).json["deliveries"]
+    assert [each["roundId"] for each in rest] == ["r-1", "r-2"]
+
+
+@pytest.mark.parametrize(
+    "after",
+    ["x", f"{LM}/refund/b-1", f"yesterday/{LM}/refund/b-1", "2026-11-21T10:00:00.000000Z/a/b/\0"],
+)
+def test_a_place_that_no_page_told_is_refused(standing, after):
+    problem(listed(standing, after=after), 422, "malformed", code=57, field="after")
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "x", ""])
+def test_a_page_of_deliveries_has_1_to_1000(standing, limit):
+    problem(listed(standing, limit=limit), 422)
+
+
 def test_what_a_wallet_refused_for_good_waits_until_the_admin_sends_it_again(pair, monkeypatch):
     pair.bet()
     pair.wallet.on("Cancel", code(999))
@@ -684,6 +739,7 @@ def test_what_a_wallet_refused_for_good_waits_until_the_admin_sends_it_again(pai
     assert pair.office("GET", "/api/provider/deliveries").json == {
         "deliveries": [],
         "has_more": False,
+        "next": "",
     }
     assert pair.cash() == wire.OPENING_CASH
 

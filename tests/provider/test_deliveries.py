@@ -196,6 +196,18 @@ def test_what_is_longest_due_comes_first_and_only_its_operators(
     assert [each.reference for each in book.undelivered(limit=10)] == ["1", "2", "3"]
 
 
+def test_what_is_undelivered_is_read_page_by_page_though_all_of_it_is_as_old(book: Book) -> None:
+    for reference in "dcbae":
+        ask(book, examples.place_bet(reference=reference, round_id=reference))
+    found, after = [], ""
+
+    while page := book.undelivered(after=after, limit=2):
+        found += [each.reference for each in page]
+        after = page[-1].place
+
+    assert found == list("abcde")
+
+
 def test_what_nobody_has_asked_for_cannot_be_sent_reported_or_retried(book: Book) -> None:
     a_bet(book)
     for command in (
