@@ -21,6 +21,9 @@ class Partner(NamedTuple):
         return compare_digest(member, self.member) & any(admitted)
 
 
+IN_QUERY, IN_BODY = "MEMB_ID or HASH", "secureLogin or token"
+"""What the pair is called, by where it comes."""
+
 MOST_REMEMBERED = 1024
 MOST_FIELDS = 64
 """What a stranger says is not read at length."""
@@ -59,12 +62,14 @@ def pair(query: bytes) -> tuple[str, str]:
     return members[0], tokens[0]
 
 
-def admitted(partners: Sequence[Partner], member: str, token: str) -> list[Partner]:
-    """Returns every partner whose pair this is. Raises CredentialWrong for none."""
+def admitted(
+    partners: Sequence[Partner], member: str, token: str, *, called: str = IN_QUERY
+) -> list[Partner]:
+    """Returns every partner whose pair this is, `called` so by who calls. Raises CredentialWrong for none."""
     pair = (member.encode("utf-8", "replace"), token.encode("utf-8", "replace"))
     found = [partner for partner in partners if partner.admits(*pair)]
     if not found:
-        raise CredentialWrong("MEMB_ID or HASH is wrong")
+        raise CredentialWrong(f"{called} is wrong")
     return found
 
 
@@ -73,4 +78,4 @@ def named(partners: Sequence[Partner], provider: str) -> Partner:
     for partner in partners:
         if partner.id.casefold() == provider.casefold():
             return partner
-    raise CredentialWrong("MEMB_ID or HASH is wrong")
+    raise CredentialWrong(f"{IN_QUERY} is wrong")

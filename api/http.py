@@ -17,6 +17,7 @@ from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.routing import MapAdapter, PathConverter
 
+from api.credentials import IN_QUERY
 from ledger.reader import MOST_BYTES, NotJson, read
 from ledger.refusals import Refusal
 
@@ -26,10 +27,9 @@ WRITES = frozenset({"POST", "PUT"})
 
 UNANSWERED = {
     400: ("Not JSON", {"error": 57, "description": "body: the body is not a JSON object"}),
-    401: ("No partner", {"error": 401, "description": "MEMB_ID or HASH is wrong"}),
     413: ("Too large", {"error": 57, "description": "body: the body is larger than 64 KiB"}),
 }
-"""What never became a partner's call, by HTTP status: why, and an answer."""
+"""What never became a partner's call, whoever's it is, by HTTP status: why, and an answer."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -117,13 +117,15 @@ def add_call(
     call: Described,
     *,
     other: Described | None = None,
+    pair: str = IN_QUERY,
     security: Any = None,
 ) -> None:
     """Adds a partner's call to the paths, and to /docs; its view reads its body itself, without wrappers.
 
-    `other`: what else a body on this path may be.
+    `other`: what else a body on this path may be; `pair`: what its credential is called.
     """
-    answers = {200: ("Answered", call.example), **UNANSWERED}
+    stranger = {"error": 401, "description": f"{pair} is wrong"}
+    answers = {200: ("Answered", call.example), 401: ("No partner", stranger), **UNANSWERED}
     told: Any = {
         status: {"description": why, "content": {JSON: {"example": example}}}
         for status, (why, example) in answers.items()

@@ -1,9 +1,10 @@
 """The calls an operator makes of the provider: fields become a command, a round becomes an answer."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from api.credentials import IN_BODY, IN_QUERY
 from api.fields import Fields
 from api.provider import schemas
 from api.provider.dates import span
@@ -59,6 +60,13 @@ class Call(NamedTuple):
     text_error: bool = False
     older: "Call | None" = None
     """What it is instead where the body has no token (seed 000)."""
+    spelt: Mapping[str, str] = {}
+    """Its own names of fields, by the book's."""
+
+    @property
+    def pair(self) -> str:
+        """What its credential is called."""
+        return IN_QUERY if self.signed else IN_BODY
 
     def told_by(self, body: dict[str, Any]) -> "Call":
         """Returns which of the calls that share this path a body is."""
@@ -202,7 +210,14 @@ _AMOUNT: Answer = {
     "transactionId": "9d1f5bb6-6b2c-5c5b-8f0e-3f6a0d7f3c11",
 }
 
-SEED_000 = Call("cancelround", schemas.CancelRound(), cancel_round, SUCCESS, signed=True)
+SEED_000 = Call(
+    "cancelround",
+    schemas.CancelRound(),
+    cancel_round,
+    SUCCESS,
+    signed=True,
+    spelt={"userId": "externalPlayerId"},
+)
 
 FAMILY = (
     Call("cancelround", schemas.LaterCancelRound(), later_cancel_round, _AMOUNT, older=SEED_000),

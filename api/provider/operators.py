@@ -52,7 +52,8 @@ def operators(
         f"{dialect} provider", __name__, tag=f"{dialect}: calls of operators", url_prefix=prefix
     )
     for call in calls:
-        add_call(blueprint, f"/{call.path}", _view(call, relations, desk), call, other=call.older)
+        view = _view(call, relations, desk)
+        add_call(blueprint, f"/{call.path}", view, call, other=call.older, pair=call.pair)
     return blueprint
 
 
@@ -92,7 +93,8 @@ def _caller(call: Call, body: dict[str, Any], relations: Sequence[Relation]) -> 
     """Returns the secure login of who calls. Raises CredentialWrong, LoginWrong."""
     login = _said(body, "securelogin")
     member, token = pair(request.query_string) if call.signed else (login, _said(body, "token"))
-    (found,) = admitted([each.partner for each in relations], member, token)
+    partners = [each.partner for each in relations]
+    (found,) = admitted(partners, member, token, called=call.pair)
     relation = next(each for each in relations if each.partner is found)
     if login != found.id:
         raise LoginWrong("is not the login of MEMB_ID", field="secureLogin")
@@ -118,5 +120,12 @@ def _note(call: Call, operator: str, fields: dict[str, Any]) -> None:
 def _denied(call: Call, denial: Refusal | Breakdown, status: int = 200) -> Response:
     g.code = denial.code
     code = str(denial.code) if call.text_error else denial.code
-    answer: Answer = {"error": code, "description": str(denial)}
+    answer: Answer = {"error": code, "description": _told(call, denial)}
     return json_response(answer, status)
+
+
+def _told(call: Call, denial: Refusal | Breakdown) -> str:
+    """Returns why, with the field as whoever called spelt it."""
+    if isinstance(denial, Refusal) and (spelt := call.spelt.get(denial.field or "")):
+        return f"{spelt}: {denial.detail}"
+    return str(denial)

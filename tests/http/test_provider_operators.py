@@ -539,7 +539,7 @@ def test_fields_are_checked_before_the_round_and_the_player_before_its_state(sta
 
     refused(standing.seed_000(externalPlayerId="x" * 129, roundId="unknown"), 57)
     refused(standing.seed_000(roundId="unknown"), 17, "roundId")
-    refused(standing.seed_000(externalPlayerId=wire.OTHER_PLAYER), 16)
+    refused(standing.seed_000(externalPlayerId=wire.OTHER_PLAYER), 16, "externalPlayerId")
     refused(standing.seed_000(gameId="another"), 57, "gameId")
     refused(standing.seed_000(externalPlayerId=wire.OTHER_PLAYER, gameId="another"), 16)
     assert standing.heads == heads
@@ -770,7 +770,20 @@ def test_a_later_call_without_its_credential_is_401(standing, operator, name):
     ):
         answer = standing.later(name, operator=operator, **changes)
         refused(answer, 401, status=401, text_error=text_error(name))
+        assert answer.json["description"] == "secureLogin or token is wrong"
     assert standing.heads == heads
+
+
+def test_the_document_calls_a_credential_as_its_call_does(standing):
+    paths = standing.send("GET", "/openapi.json").json["paths"]
+
+    for path, pair_ in (
+        ("/V4/GetRoundStatus", "secureLogin or token"),
+        ("/v1/HealthCheck", "secureLogin or token"),
+        ("/V4/Cancel", "MEMB_ID or HASH"),
+    ):
+        stranger = paths[path]["post"]["responses"]["401"]["content"]["application/json"]
+        assert stranger["example"]["description"] == f"{pair_} is wrong"
 
 
 @pytest.mark.parametrize("missing", ["token", "secureLogin"])
