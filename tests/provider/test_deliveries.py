@@ -935,6 +935,16 @@ def test_the_details_of_a_bet_are_sent_as_the_game_gave_them(book: Book) -> None
     assert body["roundDetails"] == {"spin": [1, "é"], "line": None}
 
 
+@pytest.mark.parametrize("details", [0, False, [], {}, "0"])
+def test_details_that_are_empty_zero_or_false_are_sent_as_the_game_gave_them(
+    book: Book, details: Any
+) -> None:
+    ask(book, examples.place_bet(details=details))
+    _, body = of(started(book, "bet", BET).call)
+    assert body["roundDetails"] == details
+    assert type(body["roundDetails"]) is type(details)
+
+
 def test_a_reversal_names_the_session_of_its_bet_and_not_the_last_one(book: Book) -> None:
     for reference, session in ((BET, "s-1"), ("2", "s-2")):
         accepted_bet(book, reference=reference, session=session, operator=KY)

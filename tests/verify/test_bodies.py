@@ -134,6 +134,20 @@ def test_a_wallet_is_sent_what_the_event_says(topic: str, change: dict[str, str]
     assert "calls the wallet with something else" in found.detail
 
 
+@pytest.mark.parametrize(("sent", "holds"), [("bet", True), (0, True), ("result", False)])
+def test_details_of_zero_were_once_sent_as_none_and_such_a_book_still_holds(
+    sent: Any, *, holds: bool
+) -> None:
+    def other(state: bytes) -> bytes:
+        said = msgspec.json.decode(state)
+        body = {**msgspec.json.decode(said["call"]["body"]), "roundDetails": sent}
+        call = {**said["call"], "body": msgspec.json.encode(body).decode()}
+        return msgspec.json.encode({**said, "details": 0, "call": call})
+
+    found = found_in(changed(theirs(1), "BetRequested", other), "provider")
+    assert (found is None) == holds
+
+
 @pytest.mark.parametrize(("topic", "field"), [("SendStarted", "until"), ("SendEnded", "again_at")])
 def test_a_time_that_is_none_is_no_time_to_send_again(topic: str, field: str) -> None:
     rows = changed(theirs(1), topic, told(**{field: "3"}), lambda said: said.get(field))
