@@ -64,6 +64,12 @@ class Named(Schema):
     )
 
 
+class Fresh(Schema):
+    min_position = Whole(
+        metadata={"description": "Roundbook-Position of a write: what is read is to go so far"}
+    )
+
+
 class Page(Schema):
     after = Whole(load_default=0)
     limit = Whole(load_default=100, validate=validate.Range(min=1, max=MOST_ON_PAGE))
@@ -214,6 +220,7 @@ def read_by(
     lets, waits = blueprint.auth_required(auth, roles=["auditor"]), fresh(store)
 
     def guarded(view: Callable[..., Any]) -> Callable[..., Any]:
+        vars(view)["_spec"].setdefault("args", []).append((Fresh(), "query"))
         found: Callable[..., Any] = lets(waits(view))
         return found
 

@@ -4,7 +4,7 @@ A line is the body of a wallet's call, or of what the back office does to a wall
 `command`. Sent again, whole or in part, it changes nothing: references tell.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from apiflask import APIBlueprint
@@ -19,7 +19,7 @@ from api.operator.calls import Received
 from api.problems import told
 from ledger.operator import commands
 from ledger.operator.book import MOST_LISTED, Book, Outcome
-from ledger.reader import NotJson
+from ledger.reader import MOST_BYTES, NotJson
 from ledger.refusals import Breakdown, CredentialWrong, Malformed, Refusal
 
 JSON_LINES = "application/jsonl"
@@ -60,6 +60,11 @@ KINDS = {
     "SessionExpired": Kind(schemas.SessionExpired(), calls.expire_session),
 }
 
+EXAMPLE = (
+    '{"command":"OpenWallet","userId":"42","currency":"EUR"}\n'
+    '{"command":"Deposit","userId":"42","currency":"EUR","reference":"d-1","amount":"25.00"}\n'
+)
+
 _Line = tuple[int, commands.Command | Refusal]
 """Its number, from 1, and what it asks for, or why it cannot be read."""
 
@@ -77,6 +82,7 @@ def listed(
     @may_write
     @blueprint.doc(
         summary="Many commands, a JSON line each; each line has its own outcome",
+        description=f"At most {MOST_LISTED} lines, of {MOST_BYTES // 1024} KiB in all.",
         responses=told(200, 403, 413, 422, mimetype=JSON_LINES),
     )
     def many() -> Response:
@@ -92,6 +98,26 @@ def listed(
             encoded({"line": number, **_answer(outcome)}) for number, outcome in _told(book, asked)
         )
         return Response(said, mimetype=JSON_LINES)
+
+    vars(many)["_spec"] |= {
+        "body": {"anyOf": [_shape(name, kind) for name, kind in _forms()]},
+        "body_example": EXAMPLE,
+        "content_type": JSON_LINES,
+    }
+
+
+def _forms() -> Iterator[tuple[str, Kind]]:
+    """Yields what a line may be, by its command: of some there are two."""
+    for name, kind in KINDS.items():
+        yield name, kind
+        if kind.bare:
+            yield name, kind.bare
+
+
+def _shape(name: str, kind: Kind) -> dict[str, Any]:
+    """Returns what /docs say of a line."""
+    named = {"properties": {"command": {"type": "string", "enum": [name]}}, "required": ["command"]}
+    return {"allOf": [kind.schema, {"type": "object", **named}]}
 
 
 def _told(book: Book, asked: list[_Line]) -> list[tuple[int, Outcome | Exception]]:

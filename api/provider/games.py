@@ -6,9 +6,9 @@ from operator import attrgetter
 from typing import Any
 
 from apiflask import APIBlueprint, HTTPTokenAuth
-from flask import Response, request
+from flask import Response
 
-from api.admin import At, check_path, feed, paged, private, read_by
+from api.admin import check_path, feed, paged, private, read_by
 from api.audit import travel
 from api.audit.shelf import Shelf
 from api.fields import check_id
@@ -123,13 +123,14 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
 
     @blueprint.get(path)
     @may_read
-    @blueprint.input(At, location="query")
+    @blueprint.input(schemas.OfRound, location="query")
     @blueprint.doc(
         summary="A round: its status, bets, results, deliveries and history",
         responses=told(200, 404, 422),
     )
     def round_(round_id: str, query_data: dict[str, Any]) -> Response:
-        found = desk.book.round(_operator(desk), round_id, at=query_data.get("at"))
+        operator = _operator(desk, query_data.get("operator"))
+        found = desk.book.round(operator, round_id, at=query_data.get("at"))
         return json_response(_round(desk, found))
 
     @blueprint.get("/deliveries")
@@ -156,9 +157,8 @@ def games(desk: Desk, auth: HTTPTokenAuth, shelf: Shelf, copy: Store | None = No
     return blueprint
 
 
-def _operator(desk: Desk) -> str:
+def _operator(desk: Desk, said: str | None) -> str:
     """Returns the operator the query names; it may be left out where there is only one."""
-    said = request.args.get("operator")
     if said is not None:
         return check_id(said, "operator")
     if len(desk.book.house.operators) != 1:

@@ -53,7 +53,16 @@ def operators(
     )
     for call in calls:
         view = _view(call, relations, desk)
-        add_call(blueprint, f"/{call.path}", view, call, other=call.older, pair=call.pair)
+        security: Any = [{"MEMB_ID": [], "HASH": []}, {}] if call.older else None
+        add_call(
+            blueprint,
+            f"/{call.path}",
+            view,
+            call,
+            other=call.older,
+            pair=call.pair,
+            security=security,
+        )
     return blueprint
 
 

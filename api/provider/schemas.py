@@ -3,7 +3,7 @@
 from apiflask import Schema, fields
 from marshmallow import INCLUDE, validate
 
-from api.admin import MOST_ON_PAGE, Whole
+from api.admin import MOST_ON_PAGE, At, Whole
 from api.fields import Anything, Fields, Id, Money
 
 
@@ -79,6 +79,12 @@ class Bet(Outcome):
     sessionId = Id(required=True)
     gameId = Id(required=True)
     gameName = Id(required=True)
+
+
+class OfRound(At):
+    operator = fields.String(
+        metadata={"description": "secure login; mandatory where there are several operators"}
+    )
 
 
 class Owed(Schema):

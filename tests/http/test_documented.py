@@ -1,7 +1,10 @@
 import json
 
 import pytest
+from werkzeug.datastructures import ImmutableMultiDict
 
+from api.http import StrictRequest
+from api.listed import KINDS
 from tests.http import provider, wire
 from tests.http.wire import ADMIN, AUDITOR, PLAYER
 
@@ -98,6 +101,74 @@ def test_what_a_wallet_call_is_answered_stands_in_the_document(standing, data, p
 
     assert answer.status == status
     assert_told(described(standing), "POST", "/V4/Bet", answer)
+
+
+class Noted(ImmutableMultiDict):
+    def get(self, key, *given, **named):
+        READ.add(key)
+        return super().get(key, *given, **named)
+
+    def getlist(self, key, *given, **named):
+        READ.add(key)
+        return super().getlist(key, *given, **named)
+
+    def __getitem__(self, key):
+        READ.add(key)
+        return super().__getitem__(key)
+
+
+READ = set()
+IN_PATHS = {
+    "user": PLAYER,
+    "currency": "USD",
+    "provider": "LuckyMonaco",
+    "round_id": "5103188801",
+}
+
+
+def test_whatever_of_its_query_a_route_reads_stands_in_the_document(tmp_path, monkeypatch):
+    monkeypatch.setattr(StrictRequest, "parameter_storage_class", Noted)
+    with provider.Pair(tmp_path, works=False) as pair:
+        for path, item in described(pair)["paths"].items():
+            READ.clear()
+            if path.startswith("/api") and "get" in item:
+                pair.office("GET", path.format(**IN_PATHS))
+                told = item["get"].get("parameters", [])
+                assert {each["name"] for each in told if each["in"] == "query"} == READ, path
+
+
+def test_a_call_with_its_pair_in_the_query_says_so_in_the_document_beside_its_later_form(tmp_path):
+    with provider.Pair(tmp_path, works=False) as pair:
+        paths = described(pair)["paths"]
+
+    for path in ("/V4/cancelround", "/v1/cancelround"):
+        assert paths[path]["post"]["security"] == [{"MEMB_ID": [], "HASH": []}, {}]
+
+
+def test_every_line_that_a_list_may_have_stands_in_the_document(standing):
+    document = described(standing)
+    (told,) = document["paths"]["/api/commands"]["post"]["requestBody"]["content"].items()
+    mimetype, lines = told
+    fields = {}
+    for line in lines["schema"]["anyOf"]:
+        schema, named = line["allOf"]
+        (command,) = named["properties"]["command"]["enum"]
+        shape = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        fields.setdefault(command, []).append(set(shape["properties"]))
+
+    assert mimetype == "application/jsonl"
+    assert set(fields) == set(KINDS)
+    assert fields["Deposit"] == [{"userId", "currency", "reference", "amount"}]
+    assert len(fields["Cancel"]) == 2
+
+
+def test_the_documents_example_of_a_list_is_taken(service):
+    told = described(service)["paths"]["/api/commands"]["post"]["requestBody"]["content"]
+    lines = told["application/jsonl"]["example"]
+
+    answer = service.send("POST", "/api/commands", lines, Authorization=f"Bearer {ADMIN}")
+
+    assert [json.loads(each)["error"] for each in answer.raw.splitlines()] == [0, 0]
 
 
 def test_every_operation_tells_what_a_success_is_and_no_partners_call_tells_of_a_422(tmp_path):
