@@ -6,8 +6,10 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from api.fields import LONGEST_ID, check_id
 from api.places import identity
 from api.settings import Settings, SettingsWrong
+from ledger.refusals import Malformed
 from ledger.store import NO_URL, POSTGRES, parts_of
 
 OWN = ("store", "read_store", "admin", "auditor", "provider", "provider_book", "operator")
@@ -20,6 +22,7 @@ def check(settings: Settings) -> None:
     _check_bearers(settings)
     _check_unique(settings)
     _check_operators(settings)
+    _check_currencies(settings)
 
 
 def _check_stores(settings: Settings) -> None:
@@ -76,6 +79,16 @@ def _check_operators(settings: Settings) -> None:
         if operator.hash != "off" and operator.secret is None:
             raise SettingsWrong(f'{where}.secret: is needed, or hash = "off"')
         _check_url(operator.wallet_url, f"{where}.wallet_url")
+
+
+def _check_currencies(settings: Settings) -> None:
+    for currency in settings.currencies:
+        try:
+            check_id(currency, "currency")
+        except Malformed as wrong:
+            raise SettingsWrong(
+                f"currencies: {currency[:LONGEST_ID]!r} {wrong.detail}: no call could name it"
+            ) from wrong
 
 
 def check_shared(shared: Mapping[str, Any]) -> None:

@@ -341,6 +341,16 @@ def test_an_amount_the_currency_cannot_hold_is_59(service, prefix, name, amount)
     refused(call, send(service, prefix, name, amount=amount), 59, "amount")
 
 
+def test_a_currency_is_spelt_by_its_calls_as_in_the_configuration(opener):
+    service = opener(wire.new_settings(currencies={"mBTC": 5, "btc": 8}))
+
+    for currency, code in (("mBTC", 0), ("btc", 0), ("BTC", 52), ("MBTC", 52)):
+        answer = service.office("PUT", f"/api/wallets/{PLAYER}/{currency}")
+        assert answer.json.get("code", 0) == code
+    named = {"currency": "mBTC", "amount": "0"}
+    assert send(service, "/V4", "bet", **named).json["currency"] == "mBTC"
+
+
 def test_an_amount_follows_its_currencys_decimals(opener):
     service = opener(wire.new_settings(currencies={"BTC": 8}))
     for currency, good, bad in (

@@ -186,6 +186,15 @@ WRONG = {
     "a port beyond the last": (f"{SMALLEST}[server]\nport = 70000\n", "server.port"),
     "a port below the first": (f"{SMALLEST}[server]\nport = -1\n", "server.port"),
     "too many decimals": (f"{SMALLEST}[currencies]\nBTC = 30\n", "currencies"),
+    "a currency without a name": (f"{SMALLEST}[currencies]\n'' = 2\n", "currencies: ''"),
+    "a currency whose name has a line's end": (
+        f'{SMALLEST}[currencies]\n"BTC\\n" = 8\n',
+        "currencies: 'BTC\\n' must hold printable characters",
+    ),
+    "a currency of a longer name than a call has": (
+        f"{SMALLEST}[currencies]\n{'B' * 129} = 8\n",
+        "must have 1 to 128 characters: no call could name it",
+    ),
     "decimals that are none": (f"{SMALLEST}[currencies]\nBTC = 'x'\n", "currencies"),
     "one token for admin and auditor": (f"{SMALLEST}[auditor]\ntoken = 'a'\n", "auditor.token"),
     "a token with an end of line": ('[admin]\ntoken = "a\\r\\n"\n', "admin.token"),
