@@ -623,6 +623,24 @@ def test_a_credential_is_not_valid_for_another_provider_of_the_same_dialect(open
     assert good.code == 0
 
 
+def test_one_pair_may_be_two_providers_of_a_dialect_for_each_body_names_its_own(opener):
+    document = wire.document()
+    document["provider"].append({**document["provider"][0], "id": "Second"})
+    service = opener(wire.settle(document, {}))
+    service.fund()
+
+    first = service.call("/V4/Bet", body_of("/V4", "bet"))
+    second = service.call("/V4/Bet", body_of("/V4", "bet", providerId="second"))
+
+    assert (first.code, second.code) == (0, 0)
+    assert first.json["transactionId"] != second.json["transactionId"]
+    placed = [each["stream"] for each in service.events() if each["topic"] == "BetPlaced"]
+    assert [stream.split("/")[1] for stream in placed] == ["LuckyMonaco", "Second"]
+    unauthorised(service.call("/V4/Bet", body_of("/V4", "bet", providerId="Kyren")))
+    missing = service.call("/V4/Bet", body_of("/V4", "bet", providerId=""))
+    assert missing.code == 64
+
+
 def test_both_tokens_are_valid_while_a_token_is_rotated(opener):
     document = wire.document()
     document["provider"][0]["token"] = ["new", "old"]
