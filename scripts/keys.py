@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 import click
+import msgspec
 
 from ledger.seal import Signer, new_key, retired
 from ledger.sealing import Sealer, seals_of
+from scripts import options
 from scripts.seal import key_file, knows, read_key, sealing, seals_file
 
 
@@ -23,25 +25,32 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("file", type=key_file)
-def new(*, file: Path) -> None:
+@options.as_json
+def new(*, file: Path, as_json: bool) -> None:
     """Make a private key in a new FILE and print its public key.
 
     \b
     Example: roundbook keys new seal.pem > seal.pub
     """
     _write_new(file, "FILE")
-    click.echo(read_key(file, "FILE").key)
+    _show(file, as_json=as_json)
 
 
 @keys.command()
 @click.argument("file", type=key_file)
-def show(*, file: Path) -> None:
+@options.as_json
+def show(*, file: Path, as_json: bool) -> None:
     """Print the public key of the private key in FILE.
 
     \b
     Example: roundbook keys show seal.pem
     """
-    click.echo(read_key(file, "FILE").key)
+    _show(file, as_json=as_json)
+
+
+def _show(file: Path, *, as_json: bool) -> None:
+    key = read_key(file, "FILE").key
+    click.echo(msgspec.json.encode({"key": key}) if as_json else key)
 
 
 @keys.command(short_help="Seal with the old key, which hands over to the new one.")
@@ -49,7 +58,8 @@ def show(*, file: Path) -> None:
 @click.option("--key", "old_file", required=True, type=key_file, help="The key up to now.")
 @click.option("--to", "new_file", required=True, type=key_file, help="The next; made if absent.")
 @seals_file
-def rotate(*, store: str, old_file: Path, new_file: Path, file: Path | None) -> None:
+@options.as_json
+def rotate(*, store: str, old_file: Path, new_file: Path, file: Path | None, as_json: bool) -> None:
     """Seal a book with the old key, which hands over, and then with the new one.
 
     Whoever trusts the old key can trust the new one from there on. A service that is running seals no
@@ -76,8 +86,13 @@ def rotate(*, store: str, old_file: Path, new_file: Path, file: Path | None) -> 
         handed_over = Sealer(book, old, file=file).seal(next_key=new.key)
         Sealer(book, new, file=file).seal()
     assert handed_over is not None
-    click.echo(f"old key {old.key}, handed over at position {handed_over.position}")
-    click.echo(f"new key {new.key}")
+    position = handed_over.position
+    if as_json:
+        rotated = {"old_key": old.key, "position": position, "new_key": new.key}
+        click.echo(msgspec.json.encode(rotated))
+    else:
+        click.echo(f"old key {old.key}, handed over at position {position}")
+        click.echo(f"new key {new.key}")
 
 
 def _successor(old: Signer, file: Path) -> Signer:

@@ -38,6 +38,18 @@ def test_help_is_plain_enough_for_any_terminal(verb: tuple[str, ...]) -> None:
     assert shown(*verb).output.isascii()
 
 
+SERVES = {("serve",), ("worker",), ("audit-serve",)}
+NO_MORE_THAN_A_FILE = {("prove",)}
+GROUPS = {("keys",)}
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_whatever_prints_data_prints_json_too(verb: tuple[str, ...]) -> None:
+    prints = verb not in SERVES | NO_MORE_THAN_A_FILE | GROUPS
+
+    assert ("--json" in shown(*verb).output) is prints
+
+
 @pytest.mark.parametrize("group", [(), *(v for v in VERBS if len(v) == 1)], ids=" ".join)
 def test_no_summary_is_cut(group: tuple[str, ...]) -> None:
     _, _, summaries = shown(*group).output.partition("\nCommands:\n")

@@ -149,6 +149,15 @@ def test_a_new_key_is_a_file_that_only_its_owner_can_read(desk):
     assert desk.run("keys", "show", desk.key).stdout == f"{desk.public}\n"
 
 
+def test_a_public_key_is_told_as_json_too(desk):
+    made = desk.run("keys", "new", desk.folder / "other.pem", "--json").stdout
+    shown = desk.run("keys", "show", desk.folder / "other.pem", "--json").stdout
+
+    assert made == shown
+    key = desk.run("keys", "show", desk.folder / "other.pem").stdout.strip()
+    assert json.loads(shown) == {"key": key}
+
+
 def test_no_mask_opens_a_new_key_to_others(desk):
     before = os.umask(0)
     try:
@@ -321,6 +330,14 @@ def test_the_old_key_hands_over_and_the_new_one_seals(sealed):
         f"old key {sealed.public}, handed over at position {first.position}",
         f"new key {public}",
     ]
+
+
+def test_a_rotation_is_told_as_json_too(sealed):
+    told = json.loads(sealed.rotate("new.pem", "--json").stdout)
+
+    new = signer((sealed.folder / "new.pem").read_bytes()).key
+    position = sealed.seals[0].position
+    assert told == {"old_key": sealed.public, "position": position, "new_key": new}
 
 
 def test_a_key_that_is_there_already_is_taken_over_to_as_it_is(sealed):
