@@ -154,8 +154,12 @@ def _load(
         signal.signal(number, signal.SIG_DFL)
     _end_with(parents)
     tell_once_ended(keeper)
-    app = create_app(settings, now=now)
-    start(app)
+    try:
+        with _naming_stores(settings):
+            app = create_app(settings, now=now)
+            start(app)
+    except (SettingsWrong, StoreUnfit) as unfit:  # it was fit when the service was prepared
+        raise SystemExit(f"roundbook: {unfit}") from None
     gc.collect()
     gc.freeze()  # what lives as long as the process is not looked through again, 50 ms each time
     remote = any(book.store.remote for book in books_of(app).values())
@@ -237,11 +241,8 @@ def prepare(settings: Settings, *, demo: bool = False) -> list[str]:
             raise SettingsWrong(f"{key}: a service needs a store that outlives it: sqlite:///FILE")
     check_free(settings.server.host, settings.server.port)
     new = without_file(settings)
-    try:
+    with _naming_stores(settings):
         app = create_app(settings)
-    except PersistenceError as error:
-        books = " or ".join(map(told, settings.books().values()))
-        raise StoreUnfit(f"store: {books}: {error}; roundbook verify tells more") from error
     try:
         for task in tasks(settings):
             make_folder(task.file.parent, "audit.folder")
@@ -251,6 +252,16 @@ def prepare(settings: Settings, *, demo: bool = False) -> list[str]:
     finally:
         close(app)
     return new
+
+
+@contextmanager
+def _naming_stores(settings: Settings) -> Iterator[None]:
+    """Raises StoreUnfit, which names the stores, where one of them was opened and then could not be read."""
+    try:
+        yield
+    except PersistenceError as error:
+        books = " or ".join(map(told, settings.books().values()))
+        raise StoreUnfit(f"store: {books}: {error}; roundbook verify tells more") from error
 
 
 def without_file(settings: Settings) -> list[str]:

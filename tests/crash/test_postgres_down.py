@@ -1,15 +1,18 @@
 import json
 import random
 import signal
+import subprocess
+import sys
 
 import psycopg
 import pytest
 
+from ledger.store import told
 from tests.crash.books import check_the_book
 from tests.crash.load import PLAYERS, Load
 from tests.crash.test_kill9 import check_retries
 from tests.http import wire
-from tests.http.server import Server, until
+from tests.http.server import Server, as_toml, free_port, until
 from tests.postgres import running
 
 BET = wire.BY_NAME["/V4", "bet"]
@@ -93,3 +96,49 @@ def test_a_database_that_freezes_gives_998_in_time_and_the_retry_finds_out(clust
             cluster.freeze(signal.SIGCONT)
         until(lambda: connection.call(BET.path, BET.body).code == 0, "the retry is answered")
     check_the_book(server.book, {("Bet", BET.body["reference"]): None})
+
+
+LOST_BETWEEN = """
+import os, signal, sys
+from pathlib import Path
+from ledger.committer import Committer
+from scripts.cli import main
+
+lost_at, postmaster, *arguments = sys.argv[1:]
+looks, look = iter(range(1, 9)), Committer._check_first
+
+
+def lost(book):
+    if next(looks) == int(lost_at):
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for process in [postmaster, *children]:
+            os.kill(int(process), signal.SIGKILL)
+    look(book)
+
+
+Committer._check_first = lost
+sys.argv = ["roundbook", *arguments]
+main()
+"""
+
+
+@pytest.mark.parametrize(("lost_at", "code"), [(1, 2), (2, 1)])
+def test_a_database_that_goes_away_while_a_service_starts_is_one_sentence(
+    tmp_path, cluster, lost_at, code
+):
+    book = cluster.new_book()
+    config = tmp_path / "roundbook.toml"
+    config.write_text(as_toml({**wire.document(book), "server": {"port": free_port()}}))
+    postmaster = f"{cluster.processes()[0]}"
+
+    said = subprocess.run(
+        [sys.executable, "-c", LOST_BETWEEN, f"{lost_at}", postmaster, "serve", "--config", config],
+        cwd=wire.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert "Traceback" not in said.stderr
+    assert said.stderr.splitlines()[0].startswith(f"roundbook: store: {told(book)}: ")
+    assert said.returncode == code
