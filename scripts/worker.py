@@ -33,6 +33,7 @@ def worker(config: Path | None) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the end of a terminal is none of a service
     with closing(book):
         tell_of_forsaken(book)
         running = new_worker(settings, book)

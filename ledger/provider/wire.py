@@ -7,10 +7,10 @@ is checked where it is connected to, so that a name cannot point elsewhere the s
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import Iterable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
@@ -68,20 +68,17 @@ class Wire:
         pair = f"MEMB_ID={quote(remote.member, safe='')}&HASH={quote(remote.token, safe='')}"
         self._query = pair
         self.secrets = (remote.token, quote(remote.token, safe=""), quote_plus(remote.token))
-        # threads of its own: a name that nobody answers for must not hold up another wallet's
-        self._names = ThreadPoolExecutor(remote.concurrency, thread_name_prefix="names")
         self._pool = httpcore.AsyncConnectionPool(
             # made once: to read whom it trusts takes as long as many sends, and holds every lane up
             ssl_context=httpcore.default_ssl_context() if parts.scheme == "https" else None,
             max_connections=remote.concurrency,
             keepalive_expiry=KEEP_ALIVE_S,
-            network_backend=_Guarded(remote, self._names),
+            network_backend=_Guarded(remote),
         )
 
     async def close(self) -> None:
         """Ends every connection."""
         await self._pool.aclose()
-        self._names.shutdown(wait=False)
 
     async def send(self, call: Call) -> Reply | Answer:
         """Returns the reply, or what kept it from coming, within the deadline whatever the wallet does."""
@@ -183,8 +180,10 @@ class _Line(httpcore.AsyncNetworkStream):
 class _Guarded(httpcore.AsyncNetworkBackend):
     """Connects to the address it has checked."""
 
-    def __init__(self, remote: Remote, names: Executor) -> None:
-        self._names, self._allow_private = names, remote.allow_private
+    def __init__(self, remote: Remote) -> None:
+        # of its own: a name that nobody answers for must not hold up another wallet's
+        self._names = _Names(remote.concurrency)
+        self._allow_private = remote.allow_private
         self._within_s = remote.timeout_s
         self._backend = httpcore.AnyIOBackend()
 
@@ -215,15 +214,42 @@ class _Guarded(httpcore.AsyncNetworkBackend):
         await self._backend.sleep(seconds)
 
     async def _resolved(self, host: str, port: int) -> list[str]:
-        asked = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._names, asked)
+            found = await self._names.found(host, port)
         except OSError as error:
             unknown = f"the wallet's name is not known: {error.strerror}"
             raise httpcore.ConnectError(unknown) from None
         except UnicodeError:
             raise httpcore.ConnectError("the wallet's name is no host name") from None
         return [str(address[0]) for *_, address in found]
+
+
+class _Names:
+    """Looks up so many names at a time, in threads that a process does not wait for at its end, as for a pool's."""
+
+    def __init__(self, most: int) -> None:
+        self._free = asyncio.Semaphore(most)
+
+    async def found(self, host: str, port: int) -> list[Any]:
+        """Returns what `getaddrinfo` does; who is cancelled leaves a thread that keeps its place until it ends."""
+        await self._free.acquire()
+        loop, found = asyncio.get_running_loop(), Future[list[Any]]()
+        found.set_running_or_notify_cancel()
+
+        def look_up() -> None:
+            try:
+                found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            except BaseException as error:  # noqa: BLE001  (it is the other thread's)
+                found.set_exception(error)
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._free.release)
+
+        try:
+            threading.Thread(target=look_up, name="names", daemon=True).start()
+        except RuntimeError:  # there is room for none
+            self._free.release()
+            raise
+        return await asyncio.wrap_future(found)
 
 
 def is_public(address: str) -> bool:
