@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlite_utils import Database
 
+from ledger.counted import many
 from ledger.moments import moment, text
 from ledger.money import to_text
 from ledger.names import name
@@ -282,7 +283,7 @@ def _balanced(title: str, columns: Sequence[str], lines: Iterable[_Line], note: 
     for cells, scale, amounts in lines:
         rows.append((*cells, *decimals(scale, amounts)))
         varying += amounts[-1] != 0
-    verdict = f"a variance in {varying} of {len(rows)} lines" if varying else "no variance"
+    verdict = f"a variance in {varying} of {many(len(rows), 'line')}" if varying else "no variance"
     return Report(title, columns, rows, f"{verdict}; {note}", holds=not varying)
 
 

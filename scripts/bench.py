@@ -15,6 +15,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from ledger.counted import many
 from scripts import bench_report, options
 from scripts.bench_books import books
 from scripts.bench_deliveries import deliveries
@@ -165,7 +166,7 @@ def _tried(plan: Plan, yardstick: Start, say: Say) -> dict[int, float]:
     """Returns the no-op's requests a second by thread count, from one short run of each."""
     found = {}
     for threads in plan.threads if len(plan.threads) > 1 else ():
-        say(f"no-op route with {threads} threads")
+        say(f"no-op route with {many(threads, 'thread')}")
         with yardstick(threads) as port:
             found[threads] = plan.load(port, seconds=min(TRY_S, plan.seconds))["requests_per_s"]
     return found

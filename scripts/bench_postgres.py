@@ -13,6 +13,7 @@ from typing import Any, LiteralString
 import click
 import msgspec
 
+from ledger.counted import many
 from ledger.store import StoreUnfit
 from scripts import options
 from scripts.bench_report import machine, medians
@@ -57,7 +58,7 @@ def postgres(runs: int, seconds: float, connections: int, folder: Path, *, as_js
         click.echo(msgspec.json.encode({"machine": machine(folder), **found}))
         return
     rows = [(name, *(f"{of[each]:,.2f}" for each in FIGURES)) for name, of in found["http"].items()]
-    title = f"bets over {connections} connections, {runs} runs of {seconds:g} s, medians"
+    title = f"bets over {many(connections, 'connection')}, {many(runs, 'run')} of {seconds:g} s, medians"
     columns = ("processes, over HTTP", "bets/s", "p50 ms", "p99 ms")
     show(columns, rows, title=title, numbers=columns[1:])
     alone = [

@@ -5,6 +5,7 @@ import platform
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -13,6 +14,7 @@ import apsw
 from rich.console import Console
 from rich.table import Table
 
+from ledger.counted import many
 from scripts import bench_picture
 
 FLUSHES = 200
@@ -52,7 +54,7 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     where = found["machine"]
     console.print(f"[bold]{found['command']}[/]   {found['date']}")
     console.print(
-        f"{where['cores']} cores, {where['kernel']}, Python {where['python']},"
+        f"{many(where['cores'], 'core')}, {where['kernel']}, Python {where['python']},"
         f" SQLite {where['sqlite']}, a flush {where['flush_us']:.0f} µs"
     )
     console.print(_over_http(found["http"]))
@@ -61,7 +63,8 @@ def show(found: Mapping[str, Any], console: Console) -> None:
 
 
 def _over_http(http: Mapping[str, Any]) -> Table:
-    title = f"unique bets over {http['connections']} kept-alive connections, {http['runs']} runs of"
+    over = many(http["connections"], "kept-alive connection")
+    title = f"unique bets over {over}, {many(http['runs'], 'run')} of"
     table = Table(title=f"{title} {http['seconds']:g} s, medians", title_justify="left")
     table.add_column("")
     for column in ("requests/s", "p50 ms", "p99 ms", "p99.9 ms"):
@@ -76,7 +79,7 @@ def _over_http(http: Mapping[str, Any]) -> Table:
         table.add_row(name, *_figures(http[key]))
     table.add_section()
     for connections, of in http["by_connections"].items():
-        table.add_row(f"service, {connections} connections", *_figures(of))
+        table.add_row(f"service, {many(connections, 'connection')}", *_figures(of))
     return table
 
 
@@ -95,7 +98,7 @@ def picture(found: Mapping[str, Any]) -> str:
     no_op = http["no_op"]["requests_per_s"]
     return bench_picture.draw(
         "Bets a second over HTTP, each durable before it is answered",
-        f"connections; {where['cores']} cores, Python {where['python']}, {found['date'][:10]}",
+        f"connections; {many(where['cores'], 'core')}, Python {where['python']}, {found['date'][:10]}",
         [str(n) for n in of],
         [
             bench_picture.Line("bets", rates),
@@ -109,22 +112,25 @@ def _ratio(http: Mapping[str, Any]) -> str:
     return f"ratio service : no-op  [bold]{http['ratio']:.2f}[/]   run by run {pairs}\n"
 
 
+_threads = partial(many, what="thread")
+
+
 def _in_process(found: Mapping[str, Any]) -> Table:
     table = Table(title="without HTTP, made before the clock starts", title_justify="left")
     table.add_column("")
     table.add_column("", justify="right")
     table.add_column("a second", justify="right")
-    for name, key, unit, what in (
-        ("Book.submit", "book_submit", "threads", "bets"),
-        ("Book.submit, on one core", "book_submit_one_core", "threads", "bets"),
-        ("stock Application.save", "stock_save", "threads", "bets"),
-        ("stock, on one core", "stock_save_one_core", "threads", "bets"),
-        ("Book.submit_many", "submit_many", "a list", "bets"),
-        ("its store, not deciding", "store_lists", "a list", "bets"),
-        ("the same rows, raw", "raw_lists", "a list", "bets"),
-        ("raw sqlite3", "raw_sqlite", "rows a commit", "rows"),
+    for name, key, each, what in (
+        ("Book.submit", "book_submit", _threads, "bets"),
+        ("Book.submit, on one core", "book_submit_one_core", _threads, "bets"),
+        ("stock Application.save", "stock_save", _threads, "bets"),
+        ("stock, on one core", "stock_save_one_core", _threads, "bets"),
+        ("Book.submit_many", "submit_many", "{} a list".format, "bets"),
+        ("its store, not deciding", "store_lists", "{} a list".format, "bets"),
+        ("the same rows, raw", "raw_lists", "{} a list".format, "bets"),
+        ("raw sqlite3", "raw_sqlite", "{} rows a commit".format, "rows"),
     ):
         for count, rate in found[key].items():
-            table.add_row(name, f"{count} {unit}", f"{rate:,.0f} {what}")
+            table.add_row(name, each(count), f"{rate:,.0f} {what}")
         table.add_section()
     return table

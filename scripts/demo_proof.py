@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ledger.counted import many
 from ledger.event import Event
 from ledger.operator import events as at_operator
 from ledger.projection import Row
@@ -90,10 +91,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return [said for said, wrong in self._checks() if wrong]
 
     def _checks(self) -> Iterator[tuple[str, object]]:
-        yield f"{self.undelivered} calls are undelivered", self.undelivered
+        yield f"{many(self.undelivered, 'call')} undelivered", self.undelivered
         yield "the books differ", self.reconciled.differences
         left_open, by_age = self.played["left open"], self.played["refunded by age"]
-        yield f"{left_open} rounds were left open, {by_age} refunded by age", left_open != by_age
+        yield f"{many(left_open, 'round')} left open, {by_age} refunded by age", left_open != by_age
         for what in MUST_NOT_HAPPEN:
             yield f"{what}: {self.played[what]}", self.played[what]
         for book, found in self.rebuilt.items():

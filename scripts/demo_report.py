@@ -12,6 +12,7 @@ from itertools import zip_longest
 import click
 import msgspec
 
+from ledger.counted import many
 from scripts import tables
 from scripts.demo_evening import PLAYERS
 from scripts.demo_proof import DAYS_AHEAD, SWEEP, Alarm, Balance, Report, Standing
@@ -69,19 +70,25 @@ def _story(report: Report) -> Iterator[tuple[str, str]]:
     yield "", f"{played['by the game']} cancelled by their game"
     yield "", f"{played['by acme']} by the operator with seed 000's cancelround"
     yield "", f"{played['by acme-kyren']} by the operator with the later CancelRound"
-    yield "the games", f"made {played['repeated']} calls twice, and were answered the same"
-    yield "", f"asked {played['asked again']} times again, until the answer was sure"
-    yield "the wire", f"took {played['sends']} sends to carry {played['calls']} calls"
-    yield "", f"lost {carried['lost']} answers after the operator had given them"
-    yield "", f"brought {carried['duplicated']} requests twice, answered 500 to {carried['failed']}"
-    yield "", f"found nobody {carried['found nobody']} times"
+    yield "the games", f"made {many(played['repeated'], 'call')} twice, and were answered the same"
+    yield "", f"asked {many(played['asked again'], 'time')} again, until the answer was sure"
+    yield (
+        "the wire",
+        f"took {many(played['sends'], 'send')} to carry {many(played['calls'], 'call')}",
+    )
+    yield "", f"lost {many(carried['lost'], 'answer')} after the operator had given them"
+    yield (
+        "",
+        f"brought {many(carried['duplicated'], 'request')} twice, answered 500 to {carried['failed']}",
+    )
+    yield "", f"found nobody {many(carried['found nobody'], 'time')}"
     for kill in report.kills:
         yield "kill -9", f"of the {kill.side} after {kill.after_rounds} rounds"
         yield "", f"it answered again after {kill.down_s} s"
     yield f"{DAYS_AHEAD} days on", "the provider is started again with its clock so far ahead"
     if report.alarm:
         yield from _alarmed(report.alarm)
-        yield "", f"{played['refunded by age']} rounds that were left open are refunded"
+        yield "", f"{many(played['refunded by age'], 'round')} left open, now refunded"
 
 
 def _alarmed(alarm: Alarm) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from api.settings import SettingsWrong
-from ledger.counted import many
+from ledger.counted import differing, many
 from ledger.rebuild import Difference, differences
 from ledger.rebuild import rebuild as rebuild_tables
 from ledger.store import open_store, told
@@ -73,5 +73,5 @@ def _print_table(found: list[Difference], store: str, position: int) -> None:
         click.echo(f"every table of {store} agrees with {events}")
         return
     rows = [(each.table, " ".join(each.key), f"{each.stored}", f"{each.derived}") for each in found]
-    click.echo(f"{len(found)} differ in {store}, at position {position}")
+    click.echo(f"{differing(len(found))} in {store}, at position {position}")
     show(("table", "key", "stored", "derived from events"), rows)

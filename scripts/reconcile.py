@@ -10,6 +10,7 @@ from msgspec.structs import astuple
 from rich.console import Console
 from rich.progress import Progress
 
+from ledger.counted import differing, many
 from ledger.event import Event
 from ledger.mapper import Mapper, Unreadable
 from ledger.moments import text, utc_now
@@ -110,10 +111,10 @@ def _print(found: Reconciled, form: str) -> None:
 
 
 def _say(found: Reconciled) -> None:
-    compared = ", ".join(f"{count} {what}" for what, count in found.compared.items())
-    count = len(found.differences)
-    verdict = f"{count} differ{'s' if count == 1 else ''}" if count else "nothing differs"
-    click.echo(f"{compared} compared; {verdict}")
+    compared = ", ".join(
+        many(count, what.removesuffix("s")) for what, count in found.compared.items()
+    )
+    click.echo(f"{compared} compared; {differing(len(found.differences))}")
     if found.left_out:
         click.echo(
             f"not compared, as the provider's book is not theirs: {', '.join(found.left_out)}"

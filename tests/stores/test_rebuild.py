@@ -59,7 +59,7 @@ def test_a_check_names_the_store_that_differs(tmp_path, store):
 
     said = run("--check", "--store", store, code=1)
 
-    assert said.startswith(f"1 differ in {store}, at position 2\n")
+    assert said.startswith(f"1 differs in {store}, at position 2\n")
 
 
 def test_a_check_names_the_configured_store_of_either_party(tmp_path, store, config):
