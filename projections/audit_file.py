@@ -20,6 +20,7 @@ from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
 from ledger.event import Event
+from ledger.files import why
 from ledger.projection import Projection, Recorded, Row, key_of
 
 FORMAT = 2
@@ -261,7 +262,7 @@ def continue_audit_file(path: Path, layout: Layout, *, source: str, at: str) -> 
         with _closed_on_error(db):
             _take_over(db, path, layout, source=source, at=at)
     except (sqlite3.Error, UnicodeError) as error:
-        raise AuditFileUnfit(f"{path}: {error}") from error
+        raise AuditFileUnfit(f"{path}: {error}{why(path)}") from error
     return AuditFile(db, layout)
 
 

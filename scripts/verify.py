@@ -236,8 +236,13 @@ def _no_progress(file: Path | None) -> click.BadParameter:
 def _save(file: Path, party: Party, run: Verification) -> None:
     made = file.with_name(f"{file.name}.new")
     packed = msgspec.msgpack.encode(Saved(FORMAT, party, run.progress()))
-    made.write_bytes(sha256(packed).digest() + packed)
-    os.replace(made, file)
+    try:
+        made.write_bytes(sha256(packed).digest() + packed)
+        os.replace(made, file)
+    except OSError as error:
+        made.unlink(missing_ok=True)
+        said = f"{file} cannot be written: {error.strerror}; name one where there is room"
+        raise click.BadParameter(said, param_hint="--resume") from None
 
 
 @contextmanager

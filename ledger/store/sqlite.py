@@ -4,7 +4,6 @@ Several processes may share the file: the write lock is taken before anything is
 """
 
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext, suppress
@@ -15,6 +14,7 @@ from urllib.parse import quote
 import apsw
 from eventsourcing import persistence
 
+from ledger.files import why
 from ledger.projection import Projection, Row
 from ledger.store import ANEW, EVENTS, SEALS, Asked, FlushFailed, StoreUnfit
 from ledger.store.chain import Head
@@ -40,9 +40,6 @@ WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
 LOOK_S = 0.01
 """How often it is made sure that the files still lie where they were opened: a look takes 6 µs."""
-
-LEAST_ROOM_BYTES = 64 * 1024
-"""To open a book at all: what is beside its file is made anew."""
 
 _READS = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOMUTEX
 """A reader is one thread's at a time: SQLite's own locks, a tenth of what a row read costs, are spared."""
@@ -134,7 +131,7 @@ class SQLiteStore(SqlStore):
             self._lay, self._length = self._lie()
             self._look_at, self._written_over = 0.0, False
         except (apsw.Error, UnicodeEncodeError) as error:
-            raise StoreUnfit(f"store: {self._path}: {error}{_why(self._path)}") from error
+            raise StoreUnfit(f"store: {self._path}: {error}{why(self._path)}") from error
 
     # connections
 
@@ -337,16 +334,6 @@ class SQLiteStore(SqlStore):
                 yield from connection.execute(f"{_SEALED} {behind} order by number")
             else:
                 yield from connection.execute(self._tables[table].whole)
-
-
-def _why(path: str) -> str:
-    """Returns what SQLite's own words for a file that cannot be opened leave open; empty as a rule."""
-    folder = os.path.dirname(path)
-    if os.path.isdir(path) or not os.path.isdir(folder):
-        return "; it is a folder" if os.path.isdir(path) else f"; there is no folder {folder}"
-    if not os.access(folder, os.W_OK):
-        return "; nothing can be written in its folder"
-    return "; the disk is full" if shutil.disk_usage(folder).free < LEAST_ROOM_BYTES else ""
 
 
 def _scanned(connection: apsw.Connection, after: int | None) -> Iterator[Row]:

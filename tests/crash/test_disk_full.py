@@ -6,6 +6,8 @@ from http.client import HTTPException
 import pytest
 
 from ledger.store import StoreUnfit, open_store
+from tests import controls
+from tests.books.several import roundbook
 from tests.crash.books import check_the_book
 from tests.crash.load import PLAYERS
 from tests.http import wire
@@ -139,6 +141,34 @@ def test_a_file_that_cannot_be_opened_says_why(small_disk, name, why):
         open_store(f"sqlite:///{small_disk}/{name}")
 
     assert str(unfit.value).endswith(why.format(small_disk))
+
+
+def test_an_audit_file_that_cannot_be_made_is_named_and_says_why(tmp_path, small_disk):
+    book = tmp_path / "book.db"
+    controls.new_book(f"sqlite:///{book}").close()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+
+    for out, why in {
+        small_disk / "audit.db": "nothing can be written in its folder",
+        tmp_path / "none" / "audit.db": f"there is no folder {tmp_path}/none",
+    }.items():
+        done = roundbook("audit-file", out, "--from", book, folder=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"roundbook: {out}: unable to open database file; {why}\n"
+
+
+def test_what_was_verified_is_named_where_the_disk_cannot_hold_it(tmp_path, small_disk):
+    book, state = tmp_path / "book.db", small_disk / "state"
+    controls.new_book(f"sqlite:///{book}").close()
+    fill(small_disk)
+
+    done = roundbook("verify", book, "--resume", state, folder=tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(
+        f"--resume: {state} cannot be written: No space left on device; name one where there is room\n"
+    )
+    assert [file.name for file in small_disk.iterdir()] == ["ballast"]
 
 
 def test_a_file_that_cannot_be_written_never_loses_what_was_acknowledged(tmp_path):

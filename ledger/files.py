@@ -1,0 +1,20 @@
+"""Files that cannot be opened or written: why, as far as the system tells."""
+
+import os
+import shutil
+from pathlib import Path
+
+LEAST_ROOM_BYTES = 64 * 1024
+"""To open a book at all: what is beside its file is made anew."""
+
+
+def why(file: str | Path) -> str:
+    """Returns what SQLite's own words for a file that it cannot open leave open; empty as a rule."""
+    folder = os.path.dirname(file) or os.curdir
+    if os.path.isdir(file) or not os.path.isdir(folder):
+        return "; it is a folder" if os.path.isdir(file) else f"; there is no folder {folder}"
+    if os.path.exists(file) and not os.access(file, os.R_OK):
+        return "; it may not be read"
+    if not os.access(folder, os.W_OK):
+        return "; nothing can be written in its folder"
+    return "; the disk is full" if shutil.disk_usage(folder).free < LEAST_ROOM_BYTES else ""
