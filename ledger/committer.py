@@ -1,17 +1,19 @@
 """Commits what a book decides: one transaction a batch, and what it has learnt kept for the next."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import chain, islice
 from typing import Generic, TypeVar
 
+from eventsourcing.persistence import PersistenceError
+
 from ledger.batch import Aggregate, Batch, Fold, Known
 from ledger.mapper import Mapper, Unreadable
 from ledger.moments import text, utc_now
-from ledger.projection import Key, kept_of
-from ledger.store import EVENTS, Asked, Presumed, Record, Store, StoreUnfit
+from ledger.projection import Key, Row, kept_of
+from ledger.store import EVENTS, Asked, Presumed, Store, StoreUnfit
 
 S = TypeVar("S", bound=Aggregate)
 C = TypeVar("C")
@@ -51,17 +53,17 @@ class Committer(Generic[S, C, R]):
 
     def _check_first(self) -> None:
         """An event that this book could not read again would ruin a book of another party. Raises StoreUnfit."""
-        for first in self._store.records(after=0, limit=1):
-            if self._is_strange(first):
-                detail = f"its first event, {first.topic}, is none that such a book writes"
+        for _, _, _, topic, state, _ in self._events(after=0, limit=1):
+            if self._is_strange(topic, state):
+                detail = f"its first event, {topic}, is none that such a book writes"
                 raise StoreUnfit(f"store: {detail}; is it the other party's?")
 
     def _check_tables(self) -> None:
         """A table that was lost, and made again without a row, would let a bet be taken twice. Raises StoreUnfit."""
         last = self._store.head().position
-        scans = (self._store.scan(EVENTS, after=after) for after in (0, max(0, last - LOOKED_AT)))
+        ends = (self._events(after=after) for after in (0, max(0, last - LOOKED_AT)))
         led_to: dict[str, set[Key]] = defaultdict(set)
-        for _, _, _, topic, state, _ in chain(*(islice(scan, LOOKED_AT) for scan in scans)):
+        for _, _, _, topic, state, _ in chain(*ends):
             with suppress(Unreadable):  # whoever verifies the book is told
                 event = self._mapper.decode(topic, state)
                 for table, key_of, _ in self._kept.get(type(event), ()):
@@ -72,15 +74,26 @@ class Committer(Generic[S, C, R]):
                 whole = "where roundbook verify finds every event whole"
                 raise StoreUnfit(f"store: {detail}; {whole}, roundbook rebuild makes it anew")
 
-    def _is_strange(self, first: Record) -> bool:
+    def _events(self, *, after: int, limit: int = LOOKED_AT) -> Iterator[Row]:
+        """Yields rows as they lie there. Raises StoreUnfit where a stream's or a topic's text is damaged."""
+        at = after
+        try:
+            for row in islice(self._store.scan(EVENTS, after=after), limit):
+                at = row[0]
+                yield row
+        except PersistenceError as error:
+            detail = f"the event that follows position {at} cannot be read: {error}"
+            raise StoreUnfit(f"store: {detail}; roundbook verify tells more") from error
+
+    def _is_strange(self, topic: str, state: bytes) -> bool:
         """A damaged one is ours still: whoever verifies the book must be able to read it."""
-        if first.topic not in self._mapper.decoders:
+        if topic not in self._mapper.decoders:
             return True
         try:
-            said = self._mapper.decode(first.topic, first.state)
+            said = self._mapper.decode(topic, state)
         except Unreadable:
             return False
-        return self._mapper.encode(said) != first.state
+        return self._mapper.encode(said) != state
 
     def __call__(self, batch_of: Sequence[C]) -> Sequence[R | Exception]:
         """Returns the outcome or refusal of each command, durable; raises and records nothing."""

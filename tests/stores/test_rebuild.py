@@ -146,6 +146,31 @@ def test_a_book_whose_newest_row_is_gone_is_refused_however_long_it_is(tmp_path,
         controls.new_book(store)
 
 
+@pytest.mark.parametrize("column", ["topic", "stream"])
+@pytest.mark.parametrize("position", [1, 2])
+def test_a_book_that_has_an_event_whose_name_is_no_text_says_which_and_begins_not(
+    tmp_path, store, column, position
+):
+    with behind_its_back(tmp_path / "book.db") as connection:
+        connection.execute(
+            f"update stored_events set {column} = cast(x'ff' as text) where position = {position}"
+        )
+
+    with pytest.raises(StoreUnfit) as unfit:
+        controls.new_book(store)
+    assert str(unfit.value) == (
+        f"store: the event that follows position {position - 1} cannot be read:"
+        " a text is not UTF-8; roundbook verify tells more"
+    )
+
+
+def test_a_book_whose_first_event_is_damaged_begins(tmp_path, store):
+    with behind_its_back(tmp_path / "book.db") as connection:
+        connection.execute("update stored_events set state = cast(x'ff' as text)")
+
+    controls.new_book(store).close()
+
+
 @pytest.mark.parametrize("damage", [b"{", b'{"reference":"\xff"}'])
 def test_a_book_with_a_damaged_event_begins_and_goes_on_with_other_rounds(tmp_path, store, damage):
     with closing(controls.new_book(store)) as book:
