@@ -54,9 +54,11 @@ from ledger.store.sql_postgres import (
     SEALED,
     SIZE,
     SNAPSHOT,
+    STAYS,
     STREAMS,
     TABLES,
     TRY_WRITE,
+    WRITERS,
     appending,
     keyed,
     marked,
@@ -77,6 +79,8 @@ WRITES = (
 
 ENCODINGS = ("UTF8", "SQL_ASCII")
 """Of databases that keep every text as it is sent; the second keeps bytes, and asks no questions."""
+
+WRITERS_ANEW = "; one of an older version is made anew where roundbook serve starts"
 
 CALM_AFTER = 4
 """After so many transactions between which nobody else wrote, the next one presumes it."""
@@ -182,7 +186,8 @@ class PostgresStore(SqlStore):
             )
             if not self._exists():
                 self._writer.execute(sql.SQL("create schema if not exists {}").format(schema))
-            before = self._shape(self._kept)  # what is missing is made
+            # what is missing is made; of functions that write, what an older version made too
+            before = self._shape([name for name in self._kept if name not in WRITERS])
             for script in (TABLES, *self._scripts()):
                 self._writer.execute(script)
             self._check_shape({**self._shape(self._kept), **before})
@@ -231,24 +236,28 @@ class PostgresStore(SqlStore):
 
     @property
     def _kept(self) -> Sequence[str]:
-        """The tables whose shape matters: those that are made anew may have had any."""
-        return EVENTS, SEALS, *(() if self._anew else self._tables)
+        """The tables and functions whose shape matters: what is made anew may have had any."""
+        derived = () if self._anew or not self._tables else (*self._tables, *WRITERS)
+        return EVENTS, SEALS, STAYS, *derived
 
     def _check_shape(self, there: Shape) -> None:
         altered = self._altered(there, self._kept)
         if altered:
-            detail = f"{altered}; roundbook verify tells more{ANEW}"
+            anew = WRITERS_ANEW if altered.startswith("the function") else ANEW
+            detail = f"{altered}; roundbook verify tells more{anew}"
             raise StoreUnfit(f"store: {told(self._url)}: {detail}")
 
-    def _shape(self, tables: Sequence[str]) -> Shape:
-        return shape(self._writer, tables)
+    def _shape(self, names: Sequence[str]) -> Shape:
+        return shape(self._writer, names)
 
-    def _altered(self, there: Shape, tables: Sequence[str]) -> str:
-        scripts = (TABLES, *map(translated, self._projections))
+    def _altered(self, there: Shape, names: Sequence[str]) -> str:
         try:
-            return difference(there, made(self._writer, tables, scripts))
+            as_made = made(self._writer, names, (TABLES, *self._scripts()))
         except CANNOT_MAKE:
             return ""
+        # an old book has none, and nothing is written by it
+        lacks = {("function", f"{name}(jsonb)") for name in WRITERS} - there.keys()
+        return difference(there, {key: as_made[key] for key in as_made if key not in lacks})
 
     def close(self) -> None:
         self._closed = True

@@ -51,9 +51,10 @@ described(kind, name, said) as (
     select 'rule', relname || '.' || rulename, pg_get_ruledef(pg_rewrite.oid)
     from ours join pg_rewrite on ev_class = ours.oid
     union all
-    select 'function', proname, concat_ws(' ', lanname, proconfig, prosrc)
+    select 'function', proname || '(' || oidvectortypes(proargtypes) || ')',
+        concat_ws(' ', lanname, proconfig, prosrc)
     from pg_proc join pg_language on prolang = pg_language.oid
-    where pronamespace = {at} and proname = 'stays'
+    where pronamespace = {at} and proname = any(%s)
 )
 select kind, name, regexp_replace(said, 'pg_temp(_[0-9]+)?[.]', '', 'g') from described
 """
@@ -61,21 +62,21 @@ _HERE = _DESCRIBED.format(at="current_schema()::regnamespace")
 _MADE = _DESCRIBED.format(at="pg_my_temp_schema()")
 
 
-def shape(connection: psycopg.Connection[Any], tables: Collection[str]) -> Shape:
-    """Returns how tables of a book's schema are made, as far as they are there."""
-    return _shape(connection, _HERE, tables)
+def shape(connection: psycopg.Connection[Any], names: Collection[str]) -> Shape:
+    """Returns how tables and functions of a book's schema are made, as far as they are there."""
+    return _shape(connection, _HERE, names)
 
 
 def made(
-    connection: psycopg.Connection[Any], tables: Collection[str], scripts: Iterable[str]
+    connection: psycopg.Connection[Any], names: Collection[str], scripts: Iterable[str]
 ) -> Shape:
-    """Returns how scripts make tables; nothing of them is left. Raises one of CANNOT_MAKE."""
+    """Returns how scripts make tables and functions; nothing of them is left. Raises one of CANNOT_MAKE."""
     with connection.transaction(force_rollback=True):
         for statement in (*_TEMPORARY, *scripts):
             connection.execute(statement.replace(*_OWN_FUNCTION))
-        return _shape(connection, _MADE, tables)
+        return _shape(connection, _MADE, names)
 
 
-def _shape(connection: psycopg.Connection[Any], query: str, tables: Collection[str]) -> Shape:
-    rows = connection.execute(query, ([*tables],)).fetchall()
+def _shape(connection: psycopg.Connection[Any], query: str, names: Collection[str]) -> Shape:
+    rows = connection.execute(query, ([*names], [*names])).fetchall()
     return {(kind, name): said for kind, name, said in rows}

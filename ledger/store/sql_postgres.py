@@ -68,6 +68,10 @@ COPIES = (
     "select count(*), count(*) filter (where sync_state in ('sync', 'quorum')),"
     " current_setting('synchronous_standby_names') <> '' from pg_stat_replication"
 )
+STAYS = "stays"
+WRITERS = ("append", "presume")
+"""The functions that write what was decided, and check what it was decided on."""
+
 APPEND = "select append(%b)"
 PRESUME = "select presume(%b)"
 NOT_AS_PRESUMED = "RB001"

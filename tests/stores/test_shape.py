@@ -55,7 +55,7 @@ ALTERED = {
     "trigger stored_events.stored_events_stay": "alter table stored_events disable trigger stored_events_stay",
     "trigger seals.seals_stay": "create or replace trigger seals_stay before truncate on seals"
     " for each statement execute function stays('seals')",
-    "function stays": STAYS,
+    "function stays()": STAYS,
     "constraint wallets.wallets_cash_check": "alter table wallets drop constraint wallets_cash_check",
     "constraint rounds.rounds_status_check": "alter table rounds drop constraint rounds_status_check,"
     " add constraint rounds_status_check check (status <> '')",
@@ -81,11 +81,47 @@ def test_what_keeps_the_rows_must_be_as_a_book_makes_it(url, what, statement):
 
     said = finding(url)
 
-    assert re.match(f"schema: the {what} is (not as|none of) a book", said)
+    assert re.match(f"schema: the {re.escape(what)} is (not as|none of) a book", said)
     for create in (True, False):
-        with pytest.raises(StoreUnfit, match=f"the {what} is .*; roundbook verify tells more"):
+        with pytest.raises(
+            StoreUnfit, match=f"the {re.escape(what)} is .*; roundbook verify tells more"
+        ):
             open_store(url, IN_TRANSACTION, create=create)
     assert finding(url) == said
+
+
+TAKING = "returns void language plpgsql as 'begin update wallets set cash = 0; end'"
+WRITERS = {
+    "append(jsonb)": f"create or replace function append(batch jsonb) {TAKING}",
+    "presume(jsonb)": f"create or replace function presume(presumed jsonb) {TAKING}",
+    "append(json)": f"create function append(batch json) {TAKING}",
+}
+
+
+@pytest.mark.parametrize(("what", "statement"), WRITERS.items(), ids=WRITERS)
+def test_a_function_that_writes_money_otherwise_is_found_and_no_worker_writes_with_it(
+    url, what, statement
+):
+    tamper(url, statement)
+
+    assert re.match(f"schema: the function {re.escape(what)} is (not as|none of)", finding(url))
+    with pytest.raises(StoreUnfit, match="made anew where roundbook serve starts"):
+        open_store(url, IN_TRANSACTION, create=False)
+
+
+@pytest.mark.parametrize("name", ["append", "presume"])
+def test_a_function_that_an_older_version_made_is_made_anew_where_a_service_starts(url, name):
+    tamper(url, WRITERS[f"{name}(jsonb)"])
+
+    open_store(url, IN_TRANSACTION).close()
+
+    assert books.run(url).exit_code == 0
+
+
+def test_a_book_of_before_there_were_functions_holds(url):
+    tamper(url, "drop function append(jsonb); drop function presume(jsonb)")
+
+    assert books.run(url).exit_code == 0
 
 
 def test_a_trigger_that_is_gone_is_found_and_made_again(url):
@@ -145,7 +181,7 @@ def test_a_table_that_another_version_made_is_made_anew_by_a_rebuild(url):
 
 
 def test_a_rebuild_makes_no_events_anew(url):
-    tamper(url, ALTERED["function stays"])
+    tamper(url, ALTERED["function stays()"])
     done = CliRunner().invoke(rebuild_command, ["--store", url])
     assert isinstance(done.exception, StoreUnfit)
 
