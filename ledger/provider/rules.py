@@ -156,6 +156,7 @@ class ProviderRules:
         last = delivery.sending and event.attempt == delivery.attempts
         confirms = event.outcome == "answered" and event.code == 0
         hold(last or confirms, "ends a send that is not the last")
+        hold(event.outcome != "answered" or event.code is not None, "is an answer without a code")
         if self._bodies and event.again_at:
             moments.checked(event.again_at)
         due = _settles(delivery, event)

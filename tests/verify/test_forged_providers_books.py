@@ -50,6 +50,11 @@ def ended(attempt: int, code: int | None, kind: str = "bet", **fields: Any) -> M
     return stream_of(kind, of["reference"]), told("SendEnded", kind=kind, attempt=attempt, **of)
 
 
+def said_nothing(outcome: str) -> Made:
+    of = {"kind": "bet", "reference": controls.REFERENCE, "outcome": outcome, "again_at": NOON}
+    return stream_of("bet"), told("SendEnded", attempt=1, **of)
+
+
 def forged(rows: Sequence[Row], made: Sequence[Made]) -> list[Row]:
     for stream, event in made:
         rows = with_more(rows, [event], stream)
@@ -206,6 +211,9 @@ Write = Callable[[Book], None]
             "",
         ),
         (sent, [ended(1, 998, **AGAIN), started(2), ended(2, 15), DECLINED], None, ""),
+        # without a code it was no answer: the bet that is refused next may have been taken
+        (sent, [said_nothing("unreachable")], None, ""),
+        (sent, [said_nothing("answered")], "invariant", "an answer without a code"),
         # what a clock that stood ahead put off is due
         (sent, [ended(1, None, again_at=NEXT_WEEK), started(2)], None, ""),
         (
