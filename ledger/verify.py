@@ -256,7 +256,7 @@ class Verification:
                 event = decoders[topic](state)
                 if due and (stream != due or event.recorded_at != recorded_at) and row is not torn:
                     Turn(recorded_at, due).next(checks[topic], stream, version, event)
-                if event.recorded_at != recorded_at:
+                if event.recorded_at != recorded_at or not recorded_at:
                     recorded_at = moments.checked(event.recorded_at)
                 due = checks[topic](stream, version, event)
         except (Violation, Unreadable, ValueError, RecursionError) as error:

@@ -388,6 +388,14 @@ def test_the_head_that_is_told_is_that_of_the_events_that_hold(bet_on: list[Row]
     assert (verdict.events, verdict.head) == (len(bet_on), broken[-2][-1].hex())
 
 
+def test_the_first_event_has_a_time_too(bet_on: list[Row]) -> None:
+    position, stream, version, topic, state, hashed = bet_on[0]
+    timeless = msgspec.json.encode({**msgspec.json.decode(state), "recorded_at": ""})
+    check_last(
+        chained([(position, stream, version, topic, timeless, hashed)]), "unreadable", "is no time"
+    )
+
+
 def test_a_bet_from_a_frozen_wallet_breaks_a_rule(bet_on: list[Row]) -> None:
     frozen = with_more(
         bet_on, [said("WalletFrozen", scale=2, wallet_version=4)], "wallet/123456/USD"
