@@ -82,6 +82,8 @@ class Committer(Generic[S, C, R]):
                 at = row[0]
                 yield row
         except PersistenceError as error:
+            if not isinstance(error.__cause__, UnicodeError):
+                raise
             detail = f"the event that follows position {at} cannot be read: {error}"
             raise StoreUnfit(f"store: {detail}; roundbook verify tells more") from error
 
