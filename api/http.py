@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from traceback import extract_tb
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -279,7 +280,9 @@ def _log_request(
 
 def log_defect(defect: Exception) -> None:
     """Logs our own failure: what kind, where, and its text."""
-    _write("defect", kind=type(defect).__name__, detail=str(defect), where=_where(defect))
+    last = extract_tb(defect.__traceback__, limit=-1)
+    where = "".join(f"{frame.filename}:{frame.lineno}" for frame in last)
+    _write("defect", kind=type(defect).__name__, detail=str(defect), where=where)
 
 
 def warn(event: str, **said: str) -> None:
@@ -339,12 +342,3 @@ def _write(event: str, **said: Any) -> None:
     """A log that cannot be written must not turn a commit into an error."""
     with suppress(OSError, ValueError):
         _log.info(event, **_always, **said)
-
-
-def _where(defect: BaseException) -> str:
-    trace = defect.__traceback__
-    if trace is None:
-        return ""
-    while trace.tb_next:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
