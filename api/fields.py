@@ -1,17 +1,16 @@
 """The fields that calls are made of. Each refuses with the code, the rule and its own name."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from apiflask import Schema
 from marshmallow import fields, missing
 
 from api.hidden import Hidden
 from ledger.money import Amount, read_number, read_text
-from ledger.reader import TWICE, Number, same
+from ledger.reader import LONGEST_ID, TWICE, Number, is_id, same
 from ledger.refusals import AmountInvalid, FieldMissing, Malformed
 
-LONGEST_ID = 128
 MOST_PLANS, MOST_PLANNED = 256, 1024
 """So many ways to read a body are remembered, each with keys of so many characters in all."""
 
@@ -37,7 +36,7 @@ class Field(fields.Field[Any]):
 
 def check_id(value: Any, field: str) -> str:
     """Returns a string of 1 to 128 printable characters. Raises Malformed."""
-    if _is_id(value):
+    if is_id(value):
         return value
     if isinstance(value, Hidden):
         raise Malformed("must hold no credential", field=field)
@@ -46,10 +45,6 @@ def check_id(value: Any, field: str) -> str:
     if not 0 < len(value) <= LONGEST_ID:
         raise Malformed(f"must have 1 to {LONGEST_ID} characters", field=field)
     raise Malformed("must hold printable characters only", field=field)
-
-
-def _is_id(value: Any) -> TypeGuard[str]:
-    return type(value) is str and 0 < len(value) <= LONGEST_ID and value.isprintable()
 
 
 class Id(Field, fields.String):
@@ -67,7 +62,7 @@ class Moment(Field):
 
     def accept(self, value: Any) -> str:
         text = str(kept(value, self.name)) if type(value) in (int, Number) else value
-        if type(text) is not str or not 0 < len(text) <= LONGEST_ID or not text.isprintable():
+        if not is_id(text):
             raise Malformed("must be a time, as a string or a number", field=self.name)
         return text
 
@@ -143,9 +138,9 @@ class Fields(Schema):
             body = self._spelt_once(body)
             plan = self._plan(tuple(body))
         loaded = {}
-        for name, key, read, is_id in plan.known:  # what marshmallow's load does, much sooner
+        for name, key, read, is_plain in plan.known:  # what marshmallow's load does, much sooner
             value = missing if key is None else body[key]
-            if not (is_id and _is_id(value)):
+            if not (is_plain and is_id(value)):
                 value = read(value)
             if value is not missing:
                 loaded[name] = value

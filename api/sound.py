@@ -6,9 +6,10 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from api.fields import LONGEST_ID, check_id
+from api.fields import check_id
 from api.places import identity
 from api.settings import Settings, SettingsWrong
+from ledger.reader import LONGEST_ID
 from ledger.refusals import Malformed
 from ledger.store import NO_URL, POSTGRES, parts_of
 

@@ -7,7 +7,7 @@ values under one key, text that is not UTF-8, lone surrogates, and nesting nobod
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -16,6 +16,7 @@ from ledger.refusals import Malformed
 MOST_BYTES = 64 * 1024
 DEEPEST = 8
 MOST_DIGITS = 18
+LONGEST_ID = 128
 
 
 class NotJson(Exception):
@@ -80,6 +81,11 @@ def whole(text: str) -> int | None:
     """Returns the number that up to MOST_DIGITS plain digits are, None for any other text."""
     plain = text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
     return int(text) if plain else None
+
+
+def is_id(value: Any) -> TypeGuard[str]:
+    """Returns whether a value is a string of 1 to LONGEST_ID printable characters."""
+    return type(value) is str and 0 < len(value) <= LONGEST_ID and value.isprintable()
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:

@@ -4,20 +4,19 @@ Source: contract.md, "Types on the wire"; seeds 002, 003 and 004.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from ledger.provider.events import Kind, SendOutcome
 from ledger.provider.house import Dialect
-from ledger.reader import NotJson, masked, read
+from ledger.reader import LONGEST_ID, NotJson, is_id, masked, read
 from ledger.refusals import Malformed
 
 _CASH = re.compile(r"[0-9]{1,19}(\.[0-9]{1,18})?", re.ASCII)
 _CODE = re.compile(r"0|[1-9][0-9]{0,2}", re.ASCII)
 LONGEST_DETAIL = 200
-LONGEST_ID = 128
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -56,13 +55,15 @@ def read_answer(
         if code:
             return Answer(outcome="answered", code=code, detail=_detail(body, secrets))
         if dialect == "lucky-monaco-v4" and kind == "cancel":
-            _same(body, "reference", reference)
+            _text(body, "reference", reference.__eq__, "is not the call's")
             return Answer(outcome="answered", code=0)
         if dialect == "kyren-v1" or kind != "refund":
-            _same(body, "currency", currency)
-            _matches(body, "cash", _CASH)
-        named = masked(_id(body, "transactionId"), secrets)
-        return Answer(outcome="answered", code=0, transaction_id=named)
+            _text(body, "currency", currency.__eq__, "is not the call's")
+            _text(body, "cash", _CASH.fullmatch, "must be a decimal, as text")
+        named = _text(
+            body, "transactionId", is_id, f"must be 1 to {LONGEST_ID} printable characters"
+        )
+        return Answer(outcome="answered", code=0, transaction_id=masked(named, secrets))
     except Malformed as error:  # its field is the wallet's own word, and may be a secret
         return Answer(outcome="invalid", detail=f"the answer {error.detail}")
     except (_Invalid, NotJson) as error:
@@ -92,22 +93,10 @@ def _code(body: dict[str, Any], *, text: bool) -> int:
     raise _Invalid(f"error: must be {'text' if text else 'a number'}, from 0 to 999")
 
 
-def _same(body: dict[str, Any], field: str, wanted: str) -> None:
+def _text(body: dict[str, Any], field: str, is_valid: Callable[[str], object], rule: str) -> str:
     value = body.get(field)
-    if type(value) is not str or value != wanted:
-        raise _Invalid(f"{field}: is not the call's")
-
-
-def _matches(body: dict[str, Any], field: str, pattern: re.Pattern[str]) -> None:
-    value = body.get(field)
-    if type(value) is not str or not pattern.fullmatch(value):
-        raise _Invalid(f"{field}: must be a decimal, as text")
-
-
-def _id(body: dict[str, Any], field: str) -> str:
-    value = body.get(field)
-    if type(value) is not str or not 0 < len(value) <= LONGEST_ID or not value.isprintable():
-        raise _Invalid(f"{field}: must be 1 to {LONGEST_ID} printable characters")
+    if type(value) is not str or not is_valid(value):
+        raise _Invalid(f"{field}: {rule}")
     return value
 
 
