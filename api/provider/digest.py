@@ -10,8 +10,6 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ledger.reader import Number
-
 
 def _md5_sorted(text: str, secret: str) -> str:
     return hashlib.md5(f"{text}{secret}".encode(), usedforsecurity=False).hexdigest()
@@ -46,4 +44,4 @@ def _text(value: Any) -> str:
     """Returns a value as it was written; nested ones, which no call has, count as empty."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, str | int | Number) else ""
+    return str(value) if isinstance(value, str | int) else ""
