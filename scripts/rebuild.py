@@ -42,11 +42,14 @@ def rebuild(
     with closing(open_store(where, TABLES[party], create=False, anew=not check)) as opened:
         about: dict[str, Any] = {"store": told(where), "position": opened.head().position}
         if not check:
-            _print({**about, "rows": rebuild_tables(opened, mapper)}, as_json=as_json)
+            rows = rebuild_tables(opened, mapper)
+            events = many(about["position"], "event")
+            said = f"{many(rows, 'row')} of {about['store']} derived from {events}"
+            click.echo(msgspec.json.encode({**about, "rows": rows}) if as_json else said)
             return
         found = differences(opened, mapper)
     if as_json:
-        _print({**about, "differences": found}, as_json=True)
+        click.echo(msgspec.json.encode({**about, "differences": found}))
     else:
         _print_table(found, **about)
     sys.exit(1 if found else 0)
@@ -57,14 +60,6 @@ def _where(config: Path | None, store: str | None, party: Party) -> str:
     if store is None and party not in books:
         raise SettingsWrong("provider_book: there is none in the configuration")
     return store or books[party]
-
-
-def _print(result: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(msgspec.json.encode(result))
-    else:
-        rows, events = many(result["rows"], "row"), many(result["position"], "event")
-        click.echo(f"{rows} of {result['store']} derived from {events}")
 
 
 def _print_table(found: list[Difference], store: str, position: int) -> None:
