@@ -14,16 +14,14 @@ from sqlite_utils import Database
 
 from ledger.event import time_of
 from ledger.money import to_text
-from ledger.rebuild import without_collector
 from ledger.store import Record
 from projections import as_of
 from projections.as_of import Balance, Entry, Line, NotThere, RoundAsOf
-from projections.audit_file import Contradiction, is_audit_file
-from projections.forms import decimals, plain
+from projections.audit_file import is_audit_file
+from projections.forms import decimals
 from scripts import options, tables
-from scripts.audit_file import catch_up
+from scripts.audit_file import watched
 from scripts.opened import opened
-from scripts.progress import progress
 from scripts.source import open_source
 
 _where = click.option(
@@ -182,7 +180,7 @@ def _book(where: str, token: str | None, *, upto: int | None = None) -> Iterator
         path = _audit_file(where)
         if path is None:
             path = Path(stack.enter_context(TemporaryDirectory(prefix="roundbook-"))) / "audit.db"
-            _copy(where, token, path, upto)
+            watched(path, where, f"{where} into a temporary audit file", token=token, upto=upto)
         try:
             yield stack.enter_context(opened(path))
         except NotThere as unknown:
@@ -192,18 +190,6 @@ def _book(where: str, token: str | None, *, upto: int | None = None) -> Iterator
 def _audit_file(where: str) -> Path | None:
     path = Path(where.removeprefix("sqlite:///"))
     return path if is_audit_file(path) else None
-
-
-def _copy(where: str, token: str | None, path: Path, upto: int | None) -> None:
-    with (
-        open_source(where, token=token) as source,
-        progress(f"{where} into a temporary audit file") as on_position,
-        without_collector(),
-    ):
-        try:
-            catch_up(path, source, upto=upto, on_position=on_position)
-        except Contradiction as found:
-            raise click.ClickException(plain(f"{where}: {found}")) from None
 
 
 @contextmanager

@@ -81,17 +81,29 @@ def audit_file(
     \b
     Example: roundbook audit-file audit.db --from roundbook.db
     """
-    trusted_keys = [options.public_key(key) for key in keys]
+    made = watched(out, where, where, token=token, keys=[*map(options.public_key, keys)])
+    click.echo(msgspec.json.encode(made) if as_json else _said(out, made))
+
+
+def watched(
+    out: Path,
+    where: str,
+    what: str,
+    *,
+    token: str | None,
+    keys: Collection[str] = (),
+    upto: int | None = None,
+) -> Made:
+    """Returns what `catch_up` does, for whoever watches a bar; a contradiction is one sentence, exit 1."""
     with (
         open_source(where, token=token) as source,
-        progress(where) as on_position,
+        progress(what) as on_position,
         without_collector(),
     ):
         try:
-            made = catch_up(out, source, keys=trusted_keys, on_position=on_position)
+            return catch_up(out, source, keys=keys, upto=upto, on_position=on_position)
         except Contradiction as found:
             raise click.ClickException(plain(f"{where}: {found}")) from None
-    click.echo(msgspec.json.encode(made) if as_json else _said(out, made))
 
 
 def _said(out: Path, made: Made) -> str:
