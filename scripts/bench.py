@@ -3,8 +3,8 @@
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -95,21 +95,14 @@ def bench(
     if quick:
         plan = plan._replace(seconds=1.0, runs=1, threads=THREADS[-2:-1])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with _progress() as say:
-        found = measure(plan, say)
+    with Console(stderr=True).status("") as status:
+        found = measure(plan, status.update)
     if picture:
         picture.write_text(bench_report.picture(found))
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
         bench_report.show(found, Console())
-
-
-@contextmanager
-def _progress() -> Iterator[Say]:
-    """Yields what says on standard error what is being done, where that is a terminal."""
-    with Console(stderr=True).status("") as status:
-        yield status.update
 
 
 def measure(plan: Plan, say: Say) -> dict[str, Any]:

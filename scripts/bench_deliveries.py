@@ -1,9 +1,9 @@
 """`roundbook bench deliveries`: one operator's dead wallet beside another's that is well."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -129,25 +129,20 @@ def _delivered(book: Book, logins: set[str], port: int, refunds: int) -> dict[st
             if len(took_ms) == refunds:
                 finished.set()
 
-    with _running(Courier(book, dict.fromkeys(logins, remote), worker="b", on_settled=settled)):
+    courier = Courier(book, dict.fromkeys(logins, remote), worker="b", on_settled=settled)
+    courier.start()
+    try:
         started = perf_counter()
         finished.wait(LONGEST_S)
         counted = sorted(took_ms)[:refunds]
+    finally:
+        courier.stop()
     return {
         "confirmed": len(counted),
         "per_s": 1000 * len(counted) / counted[-1] if counted else 0,
         "p50_ms": _at(counted, 0.5),
         "p99_ms": _at(counted, 0.99),
     }
-
-
-@contextmanager
-def _running(courier: Courier) -> Iterator[None]:
-    courier.start()
-    try:
-        yield
-    finally:
-        courier.stop()
 
 
 def _at(sorted_: Sequence[float], part: float) -> float:
