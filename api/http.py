@@ -296,6 +296,8 @@ class _Lines(logging.Handler):
             detail = record.getMessage()
         except Exception as error:  # noqa: BLE001  (a library's own slip must not hurt who called it)
             detail = f"{record.msg} ({type(error).__name__})"
+        if (record.name, detail.rpartition(": ")[2]) == NO_NEWS:
+            return
         _write(
             "library",
             name=record.name,
@@ -303,6 +305,9 @@ class _Lines(logging.Handler):
             detail=LEFT_OUT if _MAY_BE_SECRET.search(detail) else detail,
         )
 
+
+NO_NEWS = ("psycopg", "pipeline aborted")
+"""Follows on an error that was raised: where that was a wrong presumption, all is well."""
 
 LEFT_OUT = "left out, for it may hold a password"
 _MAY_BE_SECRET = re.compile(

@@ -38,6 +38,16 @@ def test_what_a_library_warns_of_is_a_line_of_the_log_once_however_often_it_was_
     }
 
 
+def test_what_only_follows_on_an_error_that_was_raised_is_no_line():
+    (line,) = lines_of(
+        "log_libraries(); psycopg = logging.getLogger('psycopg')\n"
+        "psycopg.warning('error ignored terminating %r: %s', 'PIPELINE', 'pipeline aborted')\n"
+        "psycopg.warning('error ignored terminating %r: %s', 'PIPELINE', 'it is lost')\n"
+    )
+
+    assert line["detail"] == "error ignored terminating 'PIPELINE': it is lost"
+
+
 def test_a_librarys_own_slip_hurts_nobody():
     (line,) = lines_of("log_libraries(); logging.getLogger('psycopg').error('%d seconds', 'two')\n")
 
