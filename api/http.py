@@ -331,10 +331,23 @@ def log_for(book: str) -> None:
 
 _always: dict[str, str] = {}
 
+
+def _as_json(line: dict[str, Any], **_: Any) -> bytes:
+    """Returns a line; what is no character, of a file's name in no UTF-8 say, stands escaped in it."""
+    try:
+        return _encode(line)
+    except UnicodeEncodeError:
+        return _encode({key: _escaped(said) for key, said in line.items()})
+
+
+def _escaped(said: Any) -> Any:
+    return said.encode(errors="backslashreplace").decode() if isinstance(said, str) else said
+
+
 structlog.configure(
     processors=[
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-        structlog.processors.JSONRenderer(serializer=lambda line, **_: _encode(line)),
+        structlog.processors.JSONRenderer(serializer=_as_json),
     ],
     wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),

@@ -48,6 +48,17 @@ def test_what_only_follows_on_an_error_that_was_raised_is_no_line():
     assert line["detail"] == "error ignored terminating 'PIPELINE': it is lost"
 
 
+def test_what_is_no_character_is_escaped_in_a_line():
+    library, defect = lines_of(
+        "from api.http import log_defect; log_libraries()\n"
+        "logging.getLogger('psycopg').warning('no %s', 'file-\\udcff')\n"
+        "log_defect(OSError('file-\\udcff'))\n"
+    )
+
+    assert library["detail"] == "no file-\\udcff"
+    assert (defect["kind"], defect["detail"]) == ("OSError", "file-\\udcff")
+
+
 def test_a_librarys_own_slip_hurts_nobody():
     (line,) = lines_of("log_libraries(); logging.getLogger('psycopg').error('%d seconds', 'two')\n")
 
