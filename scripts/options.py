@@ -61,7 +61,8 @@ bench_folder = click.option(
 
 def can_be_made(_: click.Context, __: click.Parameter, file: Path | None) -> Path | None:
     """Returns a file that is written in the end: nobody waits for what is lost then. Raises BadParameter."""
-    if file and not (file.exists() or os.access(file.parent, os.W_OK)):
+    may_be = file and file.parent.is_dir() and os.access(file.parent, os.W_OK)
+    if file and not (file.exists() or may_be):
         raise click.BadParameter(f"nothing can be made in the folder of {file}")
     return file
 

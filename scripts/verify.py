@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -240,7 +240,8 @@ def _save(file: Path, party: Party, run: Verification) -> None:
         made.write_bytes(sha256(packed).digest() + packed)
         os.replace(made, file)
     except OSError as error:
-        made.unlink(missing_ok=True)
+        with suppress(OSError):
+            made.unlink()
         said = f"{file} cannot be written: {error.strerror}; name one where there is room"
         raise click.BadParameter(said, param_hint="--resume") from None
 

@@ -80,6 +80,16 @@ def test_what_cannot_be_written_in_the_end_is_told_before_it_is_waited_for(
     assert "nothing can be made in the folder of none/" in done.stderr
 
 
+def test_a_file_is_no_folder_to_make_another_in(
+    folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(roundbook, ["verify", "book.db", "--resume", "book.db/state"])
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "nothing can be made in the folder of book.db/state" in done.stderr
+
+
 def process(*arguments: str | bytes, cwd: Any, **environ: str) -> Any:
     return subprocess.Popen(
         [sys.executable, "-m", "scripts.cli", *arguments],
