@@ -382,6 +382,28 @@ def test_no_page_scrolls_sideways_on_a_telephone(auditor: Page, url: str) -> Non
     }
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_way_out_stands_beside_the_search(auditor: Page, url: str, width: int) -> None:
+    auditor.set_viewport_size({"width": width, "height": 844})
+    auditor.goto(f"{url}{address('operator', 'home')}")
+
+    search, out = (auditor.locator(f".top .{each}").bounding_box() for each in ("search", "out"))
+    assert search
+    assert out
+    assert out["x"] >= search["x"] + search["width"]
+    assert search["y"] < out["y"] + out["height"] / 2 < search["y"] + search["height"]
+
+
+def test_the_name_of_an_export_stays_on_one_line(auditor: Page, url: str) -> None:
+    auditor.set_viewport_size({"width": 390, "height": 844})
+    auditor.goto(f"{url}{address('operator', 'round', **ROUND)}")
+
+    lines = auditor.locator(".exports a").evaluate_all(
+        "(all) => all.map((a) => a.getClientRects().length)"
+    )
+    assert set(lines) == {1}
+
+
 def test_a_telephone_shows_a_chart_that_can_be_read(auditor: Page, url: str) -> None:
     auditor.set_viewport_size({"width": 390, "height": 844})
     auditor.goto(f"{url}{address('operator', 'round', **ROUND)}")
