@@ -12,9 +12,9 @@ from api.settings import SettingsWrong
 from ledger.counted import differing, many
 from ledger.rebuild import Difference, differences
 from ledger.rebuild import rebuild as rebuild_tables
-from ledger.store import open_store, told
+from ledger.store import StoreUnfit, open_store, told
 from scripts import options
-from scripts.source import MAPPERS, TABLES, Party
+from scripts.source import MAPPERS, TABLES, Party, open_source, party_of
 from scripts.tables import show
 
 
@@ -39,6 +39,7 @@ def rebuild(
     Example: roundbook rebuild --check --store sqlite:///roundbook.db
     """
     where, mapper = _where(config, store, party), MAPPERS[party]
+    _check_party(where, party)
     with closing(open_store(where, TABLES[party], create=False, anew=not check)) as opened:
         about: dict[str, Any] = {"store": told(where), "position": opened.head().position}
         if not check:
@@ -60,6 +61,14 @@ def _where(config: Path | None, store: str | None, party: Party) -> str:
     if store is None and party not in books:
         raise SettingsWrong("provider_book: there is none in the configuration")
     return store or books[party]
+
+
+def _check_party(where: str, party: Party) -> None:
+    with open_source(where, party=party) as book:
+        whose = party_of(book) if book.head().position else party
+    if whose != party:
+        detail = f"{told(where)} is the {whose}'s book, not the {party}'s"
+        raise StoreUnfit(f"store: {detail}: give --party {whose}, or name another store")
 
 
 def _print_table(found: list[Difference], store: str, position: int) -> None:

@@ -215,3 +215,15 @@ def test_a_database_of_an_older_version_is_rebuilt_as_it_is(postgres):
 
     run("--store", url, code=0)
     run("--check", "--store", url, code=0)
+
+
+@pytest.mark.parametrize("check", [(), ("--check",)])
+def test_who_names_the_other_party_s_book_is_told_whose_it_is(tmp_path, store, config, check):
+    url = f"sqlite:///{tmp_path}/provider.db"
+    run(*check, "--config", config, "--party", "provider", code=0)  # empty, it is nobody's
+    with closing(examples.new_book(url, now=examples.Clock())) as book:
+        book.submit(examples.place_bet())
+    with pytest.raises(StoreUnfit, match=r"provider\.db is the provider's book.*--party provider"):
+        run(*check, "--config", config, "--store", url, code=2)
+    with pytest.raises(StoreUnfit, match=r"book\.db is the operator's book.*--party operator"):
+        run(*check, "--store", store, "--party", "provider", code=2)
