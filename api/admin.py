@@ -62,6 +62,7 @@ class Named(Schema):
     q = fields.String(
         required=True, metadata={"description": "a player, round, reference or transaction"}
     )
+    before = Whole(metadata={"description": "`before` of the page of newer ones"})
 
 
 class Fresh(Schema):
@@ -227,7 +228,7 @@ def read_by(
     return guarded
 
 
-History = Callable[[Mapping[str, str]], dict[str, Any]]
+History = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 def feed(
@@ -242,7 +243,7 @@ def feed(
         summary="The newest events of a player, round, reference or transaction",
         responses=told(200, 400, 409, 422),
     )
-    def history(query_data: dict[str, str]) -> Response:
+    def history(query_data: dict[str, Any]) -> Response:
         return json_response(past(query_data))
 
     @blueprint.get("/events")

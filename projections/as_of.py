@@ -305,16 +305,17 @@ def _new(kind: str, event: Any, state: str) -> Transaction:
 # events
 
 
-def history(db: Database, named: str, *, limit: int = -1) -> list[Entry]:
+def history(db: Database, named: str, *, limit: int = -1, before: int | None = None) -> list[Entry]:
     """Returns the events of a user, a round, a reference or a transaction, in order; empty for none.
 
     Asks the full-text search; what that has no word for is looked for event by event. A limit keeps
-    the newest.
+    the newest, of those before a position where one is given.
     """
     if not named.isprintable():  # no id is like that, and the search would stumble
         return []
     phrase = '"' + named.replace('"', '""') + '"'
-    bound = {"named": named, "limit": limit, "phrase": phrase}
+    ends = _EVER if before is None else min(before, _EVER)
+    bound = {"named": named, "limit": limit, "phrase": phrase, "before": ends}
     return entries(db, _NAMED_BY_SEARCH, bound) or entries(db, _NAMED, bound)
 
 
@@ -352,10 +353,10 @@ from events e left join rounds r on r.operator = e.operator and r.round = e.roun
 
 _NAMED = """
 e.position in (select position from events
-    where :named in (user, round, reference, transaction_id)
+    where :named in (user, round, reference, transaction_id) and position < :before
     order by position desc limit :limit)"""
 _NAMED_BY_SEARCH = """
 e.position in (select position from events
-    where :named in (user, round, reference, transaction_id)
+    where :named in (user, round, reference, transaction_id) and position < :before
     and position in (select rowid from events_fts where events_fts match :phrase)
     order by position desc limit :limit)"""

@@ -32,18 +32,23 @@ def _is_later(look: Look) -> bool:
     return bool(time) and read_time(time) >= overview(look.db).clock
 
 
-def history(shelf: Shelf, party: str, query: Mapping[str, str]) -> dict[str, Any]:
+def history(shelf: Shelf, party: str, query: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the newest events of a player, a round, a reference or a transaction, in order.
 
+    `before`: where the page with the ones before them ends.
     Raises NotKept, and NotYet where the file does not go as far as is asked.
     """
     await_position(partial(shelf.reached, party))
     with shelf.reading(party) as db:
         look = Look(db, party, "", query, shelf.head(party), -1)
-        found = as_of.history(db, look.text("q"), limit=MOST_ENTRIES)
+        before = query.get("before")
+        found = as_of.history(db, look.text("q"), limit=MOST_ENTRIES + 1, before=before)
+        page = found[-MOST_ENTRIES:]
         partner = "providerId" if party == "operator" else "operator"
         return {
-            "events": [_entry(entry, partner) for entry in found],
+            "events": [_entry(entry, partner) for entry in page],
+            "has_more": len(found) > len(page),
+            "before": page[0].position if page else before,
             "position": as_of.head(db).position,
         }
 

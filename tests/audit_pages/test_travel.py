@@ -2,6 +2,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +20,8 @@ from ledger.money import to_text
 from ledger.operator.book import Book
 from ledger.provider.book import Book as ProviderBook
 from ledger.store import Store, open_store
-from projections import IN_TRANSACTION
+from projections import IN_TRANSACTION, as_of
+from projections.audit_file import open_audit_file
 from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
 from tests import controls
 from tests.audit_file import NOON, bodies, cash_at_every_position
@@ -300,14 +302,37 @@ def test_a_history_of_a_name_that_nothing_can_have_is_empty(client: FlaskClient)
     assert ask(client, "/api/history", q="\0")["events"] == []
 
 
-def test_a_history_is_of_the_newest_thousand(client: FlaskClient, book: Book, folder: Path) -> None:
+def whole_history(folder: Path, named: str) -> list[int]:
+    with closing(open_audit_file(folder / "operator.audit.db")) as db:
+        return [entry.position for entry in as_of.history(db, named)]
+
+
+def test_a_history_is_of_the_newest_thousand_and_goes_back_to_its_first(
+    client: FlaskClient, book: Book, folder: Path
+) -> None:
     for number in range(1005):
         book.submit(controls.deposit(reference=f"d-{number}", amount="1"))
     copy(book, folder / "operator.audit.db")
 
-    found = [each["position"] for each in ask(client, "/api/history", q=controls.PLAYER)["events"]]
+    asked: dict[str, str] = {"q": controls.PLAYER}
+    found: list[dict[str, Any]] = [{"has_more": True}]
+    while found[0]["has_more"]:
+        found = [ask(client, "/api/history", **asked), *found]
+        asked["before"] = f"{found[0]['before']}"
 
-    assert found == list(range(9, 1009))
+    pages = [[each["position"] for each in page["events"]] for page in found[:-1]]
+    assert pages[-1] == list(range(9, 1009))
+    assert list(chain.from_iterable(pages)) == whole_history(folder, controls.PLAYER)
+    assert ask(client, "/api/history", **asked)["events"] == []
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "", "1.0"])
+def test_a_history_goes_back_from_a_position_only(client: FlaskClient, before: str) -> None:
+    found = client.get(f"/api/history?q=1&before={before}", headers=BEARER)
+
+    assert found.status_code == 422
+    assert found.json
+    assert found.json["detail"].startswith("before: ")
 
 
 @pytest.mark.parametrize(
