@@ -28,15 +28,23 @@ def incomplete(config: Path | None, limit: int, *, as_json: bool) -> None:
         found = [
             each
             for login in sorted(book.house.operators)
-            for each in book.open_rounds(login, limit=limit)
+            for each in book.open_rounds(login, limit=limit + 1)
         ]
-        show(book, sorted(found, key=lambda each: each.open_since)[:limit], as_json=as_json)
+        found.sort(key=lambda each: each.open_since)
+        show(book, found, most=limit, as_json=as_json)
 
 
-def show(book: Book, found: list[OpenRound], *, as_json: bool, what: str = "open") -> None:
-    """Prints open rounds with the time from which each is refunded; `what` they all are."""
-    house = book.house
-    rounds = [(each, house.operator(each.operator).due(each.open_since)) for each in found]
+def show(
+    book: Book, found: list[OpenRound], *, most: int, as_json: bool, what: str = "open"
+) -> None:
+    """Prints open rounds with the time from which each is refunded; `what` they all are.
+
+    Says on standard error where there are more than so many.
+    """
+    house, shown = book.house, found[:most]
+    if len(found) > most:
+        click.echo(f"more than these {most} are {what}", err=True)
+    rounds = [(each, house.operator(each.operator).due(each.open_since)) for each in shown]
     if as_json:
         data = [{**each._asdict(), "due_at": due} for each, due in rounds]
         click.echo(msgspec.json.encode(data))
@@ -45,4 +53,5 @@ def show(book: Book, found: list[OpenRound], *, as_json: bool, what: str = "open
         click.echo(f"no round is {what}")
         return
     rows = [(*each, age(each.open_since), due) for each, due in rounds]
-    tables.show(COLUMNS, rows, title=f"{len(found)} {what}")
+    more = " and more" * (len(found) > most)
+    tables.show(COLUMNS, rows, title=f"{len(shown)}{more} {what}")

@@ -12,6 +12,8 @@ from ledger.provider.book import Book
 from ledger.provider.retention import Sweeper, Swept
 from scripts import incomplete, options
 
+MOST_LISTED = 1000
+
 
 @click.command(short_help="Refund bets without an outcome after the retention days.")
 @options.config
@@ -48,7 +50,8 @@ def _list(book: Book, sweeper: Sweeper, *, as_json: bool) -> None:
     stopped = book.sweep()
     if stopped.stopped_at:
         click.echo(f"stopped since {stopped.stopped_at}: {stopped.reason}", err=True)
-    incomplete.show(book, sweeper.overdue(), as_json=as_json, what="overdue")
+    found = sweeper.overdue(most=MOST_LISTED + 1)
+    incomplete.show(book, found, most=MOST_LISTED, as_json=as_json, what="overdue")
 
 
 def said(swept: Swept) -> str:

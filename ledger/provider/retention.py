@@ -57,12 +57,16 @@ class Sweeper:
         self._on_refunded = on_refunded
         self._clocks = (book.now(), steady())
 
-    def overdue(self) -> list[OpenRound]:
-        """Returns up to cap + 1 rounds an operator that are overdue now, those that were so first first."""
+    def overdue(self, *, most: int | None = None) -> list[OpenRound]:
+        """Returns rounds that are overdue now, those that were so first first: up to `most` an operator.
+
+        Without that up to cap + 1.
+        """
+        limit = self._cap + 1 if most is None else most
         found = [
             each
             for login in sorted(self._book.house.operators)
-            for each in self._book.open_rounds(login, upto=self.cutoff(login), limit=self._cap + 1)
+            for each in self._book.open_rounds(login, upto=self.cutoff(login), limit=limit)
         ]
         return sorted(found, key=self._became_overdue)
 
