@@ -27,10 +27,11 @@ WRITES = frozenset({"POST", "PUT"})
 """The methods that may change something."""
 
 UNANSWERED = {
-    400: ("Not JSON", {"error": 57, "description": "body: the body is not a JSON object"}),
-    413: ("Too large", {"error": 57, "description": "body: the body is larger than 64 KiB"}),
+    400: ("Not JSON", 57, "body: the body is not a JSON object"),
+    401: ("No partner", 401, "{pair} is wrong"),
+    413: ("Too large", 57, "body: the body is larger than 64 KiB"),
 }
-"""What never became a partner's call, whoever's it is, by HTTP status: why, and an answer."""
+"""What never became a partner's call, by HTTP status: why, the code and the description."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -119,14 +120,18 @@ def add_call(
     *,
     other: Described | None = None,
     pair: str = IN_QUERY,
+    text: bool = False,
     security: Any = None,
 ) -> None:
     """Adds a partner's call to the paths, and to /docs; its view reads its body itself, without wrappers.
 
-    `other`: what else a body on this path may be; `pair`: what its credential is called.
+    `other`: what else a body on this path may be; `pair`: what its credential is called; `text`: the
+    error code is text though it never became a call.
     """
-    stranger = {"error": 401, "description": f"{pair} is wrong"}
-    answers = {200: ("Answered", call.example), 401: ("No partner", stranger), **UNANSWERED}
+    answers = {200: ("Answered", call.example)}
+    for status, (why, code, description) in UNANSWERED.items():
+        said = description.format(pair=pair)
+        answers[status] = why, {"error": str(code) if text else code, "description": said}
     told: Any = {
         status: {"description": why, "content": {JSON: {"example": example}}}
         for status, (why, example) in answers.items()

@@ -61,6 +61,7 @@ def operators(
             call,
             other=call.older,
             pair=call.pair,
+            text=call.text_error,
             security=security,
         )
     return blueprint

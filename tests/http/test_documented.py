@@ -50,6 +50,12 @@ ASKED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with provider.Pair(tmp_path_factory.mktemp("running"), works=False) as pair:
+        yield pair
+
+
 def described(service):
     return service.send("GET", "/openapi.json").json
 
@@ -169,6 +175,31 @@ def test_the_documents_example_of_a_list_is_taken(service):
     answer = service.send("POST", "/api/commands", lines, Authorization=f"Bearer {ADMIN}")
 
     assert [json.loads(each)["error"] for each in answer.raw.splitlines()] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "query"),
+    [
+        (path, data, query)
+        for path, wrong in {
+            "/V4/Bet": "MEMB_ID=acme&HASH=wrong",
+            "/v1/Refund": "MEMB_ID=acme&HASH=wrong",
+            "/V4/GetRoundStatus": "",
+            "/v1/HealthCheck": "",
+        }.items()
+        for data, query in (
+            ("[]", None),
+            (json.dumps("x" * 70_000), None),
+            ('{"secureLogin":"nobody","token":"wrong"}', wrong),
+        )
+    ],
+)
+def test_what_never_became_a_call_is_answered_as_the_document_says(running, path, data, query):
+    answer = running.raw(path, data, query)
+
+    responses = described(running)["paths"][path]["post"]["responses"]
+    assert answer.json == responses[f"{answer.status}"]["content"]["application/json"]["example"]
+    assert answer.status in (400, 401, 413)
 
 
 def test_every_operation_tells_what_a_success_is_and_no_partners_call_tells_of_a_422(tmp_path):
