@@ -42,12 +42,19 @@ class RoundStatus(TokenCall):
     roundId = Id(required=True)
 
 
+DATE = {"description": "ISO 8601: a day, or a time"}
+COUNT = {
+    "description": "from 1 on",
+    "oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9]+$"}],
+}
+
+
 class GameRounds(TokenCall):
-    dateStart = Id(required=True)
-    dateEnd = Id(required=True)
-    timeZone = Id(required=True)
-    page = Anything(required=True)
-    limit = Anything(required=True)
+    dateStart = Id(required=True, metadata=DATE)
+    dateEnd = Id(required=True, metadata=DATE)
+    timeZone = Id(required=True, metadata={"description": "UTC, +09:00 or Europe/Malta"})
+    page = Anything(required=True, metadata=COUNT)
+    limit = Anything(required=True, metadata=COUNT)
     userId = Id()
     gameId = Id()
 

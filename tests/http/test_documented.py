@@ -202,6 +202,14 @@ def test_what_never_became_a_call_is_answered_as_the_document_says(running, path
     assert answer.status in (400, 401, 413)
 
 
+def test_the_document_says_how_a_page_of_rounds_is_asked_for(running):
+    told = schema_of(described(running), "/V4/history/GetGameRounds")["properties"]
+
+    for field in ("page", "limit"):
+        assert [each["type"] for each in told[field]["oneOf"]] == ["integer", "string"]
+    assert all(told[field]["description"] for field in ("dateStart", "dateEnd", "timeZone"))
+
+
 def test_every_operation_tells_what_a_success_is_and_no_partners_call_tells_of_a_422(tmp_path):
     with provider.Pair(tmp_path, works=False) as pair:
         document = pair.send("GET", "/openapi.json").json
