@@ -133,8 +133,12 @@ def _override(block: dict[str, Any], shape: Any, prefix: str, environ: Mapping[s
         variable, kind = f"{prefix}_{field.name.upper()}", field.type
         if field.name in _LISTS:
             inner_shape, named = _LISTS[field.name]
+            seen: dict[str, str] = {}
             for table in _tables(block, field.name):
-                inner_prefix = f"{variable}_{_variable(table.get(named, ''))}"
+                id_ = str(table.get(named, ""))
+                inner_prefix = f"{variable}_{_variable(id_)}"
+                if (other := seen.setdefault(inner_prefix, id_)) != id_:
+                    _check_unset(inner_shape, inner_prefix, environ, f"{other!r} and {id_!r}")
                 _override(table, inner_shape, inner_prefix, environ)
         elif field.name == "currencies":
             _override_currencies(block, f"{variable}_", environ)
@@ -145,6 +149,13 @@ def _override(block: dict[str, Any], shape: Any, prefix: str, environ: Mapping[s
                 block[field.name] = inner
         elif variable in environ:
             block[field.name] = _parsed(environ[variable], kind, variable)
+
+
+def _check_unset(shape: Any, prefix: str, environ: Mapping[str, str], both: str) -> None:
+    """What one variable says of two partners would be one secret for both. Raises SettingsWrong."""
+    for field in msgspec.structs.fields(shape):
+        if (variable := f"{prefix}_{field.name.upper()}") in environ:
+            raise SettingsWrong(f"{variable}: is of {both} alike: say it in the file")
 
 
 def _table(value: Any, key: str) -> dict[str, Any]:

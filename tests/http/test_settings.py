@@ -137,6 +137,17 @@ def test_the_environment_can_give_what_the_file_leaves_out(written):
     assert (found.admin.token, found.auditor.token) == ("a", "b")
 
 
+def test_a_variable_that_two_partners_share_gives_neither_the_others_secret(written):
+    other = PROVIDER.replace('"P"', '"P-1"') + PROVIDER.replace('"P"', '"P_1"')
+    variable = "ROUNDBOOK_PROVIDER_P_1_TOKEN"
+
+    with pytest.raises(SettingsWrong, match=f"{variable}: is of 'P-1' and 'P_1' alike"):
+        load(written(SMALLEST + other), {variable: "secret"})
+
+    found = load(written(SMALLEST + other), {"ROUNDBOOK_PROVIDER_P_TOKEN": "secret"})
+    assert [each.tokens for each in found.provider] == [["t"], ["t"]]
+
+
 def test_an_override_may_point_into_the_environment_too(written):
     found = load(written(SMALLEST), {"ROUNDBOOK_ADMIN_TOKEN": "env:X", "X": "y"})
 
