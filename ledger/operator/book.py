@@ -194,7 +194,9 @@ class Book(Reading):
         owner = batch.state(known)
         tombstone = owner.tombstones.get(bet.reference)
         if tombstone:
-            return stream, round.late_bet(batch.state(stream), tombstone, bet, batch.at)
+            opens = batch.row("wallets", (bet.user, bet.currency)) is not None
+            state = batch.state(stream)
+            return stream, round.late_bet(state, tombstone, bet, batch.at, opens=opens)
         return known, round.repeat_bet(owner, _owner(batch, owner), bet)
 
     def _record_result(self, batch: Batch[Round], result: commands.RecordResult) -> Place:

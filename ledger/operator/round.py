@@ -231,16 +231,23 @@ def repeat_bet(state: Round, wallet: Wallet, bet: commands.PlaceBet) -> Decided:
 
 
 def late_bet(
-    state: Round, tombstone: events.TombstoneRecorded, bet: commands.PlaceBet, at: str
+    state: Round,
+    tombstone: events.TombstoneRecorded,
+    bet: commands.PlaceBet,
+    at: str,
+    *,
+    opens: bool,
 ) -> Decided:
     """Decides a bet that comes after its tombstone: never debited, seen once in the history.
 
+    `opens`: whether it may open its round; a player without this wallet opens none.
     Raises NotTogether.
     """
     if bet.user != tombstone.user:
         raise NotTogether("the reference belongs to another player", field="userId")
     refusal = Final("the bet was cancelled before it came", field="reference")
-    if bet.reference in state.late or (state.version and state.user != bet.user):
+    stays_out = state.user != bet.user if state.version else not opens
+    if stays_out or bet.reference in state.late:
         return Decided([], refusal=refusal)
     refused = events.LateBetRefused(
         recorded_at=at,

@@ -226,8 +226,9 @@ class OperatorRules:
         state = self._beside(stream, version, event)
         buried = (event.provider, event.reference, event.user) in self._tombstones
         hold(buried, "refuses a bet as late without a tombstone of its player")
-        opened = self._purses[state.purse].currency
-        hold(version > 2 or event.currency == opened, "is in another currency than it opened")
+        purse, joins = self._purses[state.purse], version > 2
+        hold(joins or event.currency == purse.currency, "is in another currency than it opened")
+        hold(joins or purse.version, "opens a round of a player without this wallet")
         late = self._text(event.reference)
         hold(late not in state.late, "refuses a late bet again")
         state.late += (late,)

@@ -112,6 +112,8 @@ class Model:
         round_ = self._round(asked)
         if round_ and (round_["user"] != asked["user"] or asked["reference"] in round_["late"]):
             return
+        if not round_ and (asked["user"], asked["currency"]) not in self.wallets:
+            return
         (round_ or self._open(asked))["late"].add(asked["reference"])
         self.recorded = True
 

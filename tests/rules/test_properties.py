@@ -311,6 +311,21 @@ def test_a_bet_is_taken_once_reversed_once_and_never_after_its_tombstone(
 
 
 @many_histories
+@given(houses, st.lists(st.one_of(bets, reversals, back_office), max_size=40))
+def test_a_round_is_opened_only_for_a_wallet_that_is_open(house: House, history: list[Any]) -> None:
+    with a_book(house) as book:
+        for command in history:
+            answer(book, command)
+        purses: set[Any] = set()
+        for record in book.store.records(after=0, limit=EVERYTHING):
+            body = json.loads(record.state)
+            if record.topic == "WalletOpened":
+                purses.add((body["user"], body["currency"]))
+            if record.topic == "RoundOpened":
+                assert (body["user"], body["currency"]) in purses
+
+
+@many_histories
 @given(houses, histories)
 def test_asked_again_at_once_every_command_gets_its_answer_and_records_nothing(
     house: House, history: list[Any]

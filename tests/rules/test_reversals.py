@@ -174,6 +174,20 @@ def test_a_bet_after_its_tombstone_is_999_and_visible_in_the_history_once(
     assert (late.reference, late.round) == (controls.REFERENCE, controls.ROUND)
 
 
+@pytest.mark.parametrize(
+    "whose",
+    [{"user": controls.STRANGER}, {"currency": controls.OTHER_CURRENCY}],
+    ids=["player", "currency"],
+)
+def test_a_late_bet_opens_no_round_where_there_is_no_such_wallet(
+    book: Book, whose: dict[str, str]
+) -> None:
+    book.submit(controls.cancel(**whose))
+    with nothing_recorded(book):
+        assert code(book, controls.place_bet(**whose)) == 999
+    assert code(book, controls.place_bet(reference=controls.SECOND_REFERENCE)) == 0
+
+
 @by_every_call
 def test_a_reversal_after_the_late_bet_still_answers_the_tombstones_id(
     book: Book, call: Any

@@ -218,6 +218,15 @@ PROMO = f"promo/{controls.PROVIDER}/r1"
         ),
         (
             [
+                alone(**STRANGER),
+                opened("9", **STRANGER),
+                (round_of("9"), said("LateBetRefused", round="9", reference="x", **STRANGER)),
+            ],
+            "invariant",
+            "of a player without this wallet",
+        ),
+        (
+            [
                 alone(),
                 opened("9"),
                 (
