@@ -502,9 +502,9 @@ def _open_bets(state: _Round, event: events.BetReversed, bet: int) -> dict[int, 
 
 
 def _hold_full(event: events.MoneyMoved, after: int) -> None:
-    """Only a stake that goes back may leave more in a wallet than it is filled to."""
+    """Only a stake that goes back may leave more in a wallet than it is filled to; nothing adds no more."""
     hold(after >= 0, f"leaves {after} in the wallet")
-    most = MOST_MINOR_UNITS if isinstance(event, _PAID_IN) else MOST_SUM
+    most = MOST_MINOR_UNITS if event.amount and isinstance(event, _PAID_IN) else MOST_SUM
     hold(after <= most, f"leaves {after} in the wallet, more than may be paid in")
 
 

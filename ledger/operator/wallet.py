@@ -27,9 +27,9 @@ class Wallet(msgspec.Struct, frozen=True):
     def pay_in(self, amount: int) -> dict[str, Any]:
         """Returns what an event that adds new money says of this wallet.
 
-        Raises AmountInvalid above what a wallet may hold.
+        Raises AmountInvalid above what a wallet may hold; a stake that went back may have left more.
         """
-        if self.cash + amount > MOST_MINOR_UNITS:
+        if amount and self.cash + amount > MOST_MINOR_UNITS:
             raise AmountInvalid("would fill the wallet beyond its limit", field="amount")
         return self.move(amount)
 

@@ -212,6 +212,18 @@ def test_a_win_beyond_what_a_wallet_may_hold_is_59(book: Book) -> None:
     assert cash(book) == "10000000000000000.00"
 
 
+def test_a_win_of_nothing_is_paid_even_into_a_wallet_that_is_more_than_full(book: Book) -> None:
+    book.submit(controls.place_bet(amount="1.00"))
+    book.submit(controls.place_bet(round_id=controls.OTHER_ROUND, reference="b", amount="1.00"))
+    book.submit(replace(controls.deposit(), amount=read_number("9999999999900002.00")))
+    book.submit(controls.cancel())
+    for amount, expected in (("0.01", 59), ("0", 0)):
+        assert code(book, controls.pay_promo(amount=amount)) == expected
+        assert code(book, controls.result(round_id=controls.OTHER_ROUND, amount=amount)) == expected
+    assert status(book, round_id=controls.OTHER_ROUND) == "Completed"
+    assert cash(book) == "10000000000000001.00"
+
+
 # results never depend on session or player state
 
 

@@ -151,6 +151,19 @@ PROMO = f"promo/{controls.PROVIDER}/r1"
             None,
             "",
         ),
+        (
+            [
+                wallet("DepositMade", 9000, 9000 + FULL, 4),
+                back(9000 + FULL, 10000 + FULL, 5),
+                CANCELLED,
+                (
+                    PROMO,
+                    moved("PromoPaid", 10000 + FULL, 10000 + FULL, wallet_version=6, **CAMPAIGN),
+                ),
+            ],
+            None,
+            "",
+        ),
         ([wallet("DepositMade", 9000, 9000, 4)], "invariant", "pays nothing in"),
         ([wallet("WithdrawalMade", 9000, 9000, 4)], "invariant", "pays nothing out"),
         # what was decided together; at the end the rest may be to come, as in a copy under way
