@@ -30,7 +30,9 @@ from api.settings import Seals, Settings, SettingsWrong
 from ledger.moments import utc_now
 from ledger.operator.book import Book, Reading
 from ledger.periodic import Periodic
+from ledger.provider.answers import Answer
 from ledger.provider.book import Book as ProviderBook
+from ledger.provider.delivery import Delivery
 from ledger.provider.worker import Worker
 from ledger.reader import NotJson
 from ledger.refusals import Breakdown, Refusal
@@ -166,7 +168,20 @@ def worker(settings: Settings, book: ProviderBook, waiting: Waiting | None = Non
         sweep_every_s=settings.provider_book.sweep_every_s,
         sweep_cap=settings.provider_book.sweep_cap,
         on_settled=waiting.wake if waiting else lambda _: None,
+        on_stuck=_tell_of_stuck,
         on_defect=http.log_defect,
+    )
+
+
+def _tell_of_stuck(delivery: Delivery, answer: Answer) -> None:
+    code = {} if answer.code is None else {"code": answer.code}
+    http.warn(
+        f"a delivery is {delivery.state}",
+        delivery=delivery.id,
+        outcome=answer.outcome,
+        **code,
+        detail=answer.detail,
+        told="roundbook deliveries lists what wallets still owe an answer to",
     )
 
 

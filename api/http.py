@@ -290,7 +290,7 @@ def log_defect(defect: Exception) -> None:
     _write("defect", kind=type(defect).__name__, detail=str(defect), where=where)
 
 
-def warn(event: str, **said: str) -> None:
+def warn(event: str, **said: str | int) -> None:
     """Logs what whoever runs the service should know before it hurts."""
     _write(event, **said)
 

@@ -16,7 +16,7 @@ from ledger.moments import checked, later, text, utc_now
 from ledger.names import name, parts
 from ledger.projection import Key
 from ledger.provider import commands, events, round
-from ledger.provider.delivery import LONGEST_WAIT_S, PLAYED, Delivery, Verdict, judge
+from ledger.provider.delivery import LONGEST_WAIT_S, PLAYED, Delivery, State, Verdict, judge
 from ledger.provider.house import House
 from ledger.provider.round import Round
 from ledger.refusals import Malformed, NoSuchRound, Refusal, Unsettled, WrongCurrency
@@ -48,6 +48,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     rounds: Sequence[str] = ()
     """The rounds that a player's cancellation was about."""
     send: Send | None = None
+    state: State | None = None
+    """Where a delivery stands after the end of a send, if it was recorded."""
     recorded: bool = False
     """False where it was known, or had nothing to do."""
 
@@ -390,7 +392,7 @@ class Book:
             case "exhausted":
                 made = self._exhausted(batch, found, stream)
         _recorded(batch, stream, made)
-        return Outcome(round=batch.state(stream), recorded=True)
+        return Outcome(round=batch.state(stream), recorded=True, state=_delivery(batch, end).state)
 
     def _exhausted(self, batch: Batch[Round], found: Delivery, stream: str) -> list[Event]:
         """A bet is given up and cancelled; anything else is parked, and tried for ever."""

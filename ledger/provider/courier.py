@@ -19,7 +19,7 @@ from ledger.moments import later, text
 from ledger.provider.answers import Answer, read_answer
 from ledger.provider.book import Book, Outcome, Send
 from ledger.provider.commands import Command, EndSend, StartSend
-from ledger.provider.delivery import Delivery
+from ledger.provider.delivery import STUCK, Delivery
 from ledger.provider.house import Operator
 from ledger.provider.round import Round
 from ledger.provider.wire import Remote, Wire
@@ -58,10 +58,12 @@ class Courier:
         *,
         worker: str,
         on_settled: Callable[[Round], None] = lambda _: None,
+        on_stuck: Callable[[Delivery, Answer], None] = lambda *_: None,
         on_defect: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self.worker = worker
         self.on_settled = on_settled
+        self.on_stuck = on_stuck
         self.on_defect = on_defect
         self._book = book
         self._lanes = {
@@ -233,6 +235,8 @@ class Lane:
                 outcome = await self._record(
                     self._end(delivery, outcome.send, answer, took_ms=took_ms)
                 )
+                if outcome.state in STUCK and outcome.state != delivery.state:
+                    self._courier.on_stuck(delivery._replace(state=outcome.state), answer)
             if outcome.recorded:
                 self._courier.on_settled(outcome.round)
         except Exception as defect:  # noqa: BLE001  (the book has it: it is sent again once its lease is over)

@@ -8,6 +8,9 @@ from ledger.provider import commands, events
 from ledger.refusals import CredentialWrong, Final, NotEnoughCash, Refusal
 
 State = Literal["waiting", "parked", "refused", "confirmed", "declined", "given-up"]
+STUCK: tuple[State, ...] = ("parked", "refused")
+"""What the wallet does not take, or refuses: a person looks into it."""
+
 Verdict = Literal["confirmed", "declined", "refused", "exhausted", "again", "old"]
 
 PLAYED: tuple[events.Kind, ...] = ("bet", "result", "end")

@@ -6,8 +6,10 @@ import socket
 from collections.abc import Callable, Mapping
 
 from ledger.periodic import Periodic
+from ledger.provider.answers import Answer
 from ledger.provider.book import Book
 from ledger.provider.courier import Courier
+from ledger.provider.delivery import Delivery
 from ledger.provider.retention import Sweeper
 from ledger.provider.round import Round
 from ledger.provider.wire import Remote
@@ -24,10 +26,16 @@ class Worker:
         sweep_every_s: float,
         sweep_cap: int,
         on_settled: Callable[[Round], None] = lambda _: None,
+        on_stuck: Callable[[Delivery, Answer], None] = lambda *_: None,
         on_defect: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self._courier = Courier(
-            book, remotes, worker=worker_name(), on_settled=on_settled, on_defect=on_defect
+            book,
+            remotes,
+            worker=worker_name(),
+            on_settled=on_settled,
+            on_stuck=on_stuck,
+            on_defect=on_defect,
         )
         sweeper = Sweeper(book, cap=sweep_cap, on_refunded=lambda found: self.wake(found.operator))
         self._retention = Periodic(

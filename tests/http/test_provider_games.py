@@ -4,6 +4,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
+from api import http
 from api import worker as new_worker
 from tests.clocks import NOON
 from tests.http import provider, wire
@@ -689,6 +690,36 @@ def test_what_the_wallets_owe_is_read_to_its_end_though_many_are_asked_at_once(
         assert [each["roundId"] for each in found] == [f"r-{number}" for number in range(5)]
         assert (page["next"], page["has_more"]) == (whole["next"], whole["has_more"])
         assert listed(idle, after=page["next"]).json == {**page, "deliveries": []}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "state", "why"),
+    [
+        (code(999), "refused", {"outcome": "answered", "code": 999}),
+        (lost, "parked", {"outcome": "invalid"}),
+    ],
+)
+def test_a_log_tells_once_of_a_delivery_that_nobody_takes(pair, monkeypatch, behaviour, state, why):
+    told = []
+    monkeypatch.setattr(http, "warn", lambda event, **said: told.append({"event": event, **said}))
+    provider.at_once(monkeypatch)
+    pair.bet()
+    pair.wallet.on("Cancel", *[behaviour] * 8)
+    pair.play("cancel")
+    topic = "DeliveryRefused" if state == "refused" else "DeliveryParked"
+    until(lambda: topic in pair.provider_topics(), f"it is {state}")
+    if state == "refused":
+        pair.office("POST", f"/api/provider/deliveries/{LM}/refund/{REFERENCE}/retry")
+        until(lambda: pair.provider_topics().count(topic) == 2, "it is refused again")
+    else:
+        pair.gets("Cancelled")
+
+    line = {"event": f"a delivery is {state}", "delivery": f"{LM}/refund/{REFERENCE}", **why}
+    until(lambda: len(told) == (2 if state == "refused" else 1), "it is told")
+    for each in told:
+        assert {key: each[key] for key in line} == line
+        assert each["detail"]
+        assert each["told"].startswith("roundbook deliveries")
 
 
 def test_a_page_goes_on_behind_a_delivery_that_was_answered_meanwhile(pair, monkeypatch):
