@@ -12,7 +12,7 @@ from api.settings import SettingsWrong
 from ledger.counted import differing, many
 from ledger.rebuild import Difference, differences
 from ledger.rebuild import rebuild as rebuild_tables
-from ledger.store import StoreUnfit, open_store, told
+from ledger.store import ANEW, StoreUnfit, open_store, told
 from scripts import options
 from scripts.source import MAPPERS, TABLES, Party, open_source, party_of
 from scripts.tables import show
@@ -40,7 +40,9 @@ def rebuild(
     """
     where, mapper = _where(config, store, party), MAPPERS[party]
     _check_party(where, party)
-    with closing(open_store(where, TABLES[party], create=False, anew=not check)) as opened:
+    with closing(
+        open_store(where, TABLES[party], create=False, read_only=check, anew=not check)
+    ) as opened:
         about: dict[str, Any] = {"store": told(where), "position": opened.head().position}
         if not check:
             rows = rebuild_tables(opened, mapper)
@@ -48,6 +50,9 @@ def rebuild(
             said = f"{many(rows, 'row')} of {about['store']} derived from {events}"
             click.echo(msgspec.json.encode({**about, "rows": rows}) if as_json else said)
             return
+        altered = opened.altered()
+        if altered:
+            raise StoreUnfit(f"store: {about['store']}: {altered}{ANEW}")
         found = differences(opened, mapper)
     if as_json:
         click.echo(msgspec.json.encode({**about, "differences": found}))

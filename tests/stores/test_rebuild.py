@@ -94,7 +94,7 @@ def test_a_table_that_an_older_version_made_is_refused_unchanged_and_made_anew_b
     options = ("--config", config, "--party", "provider")
     before = file.read_bytes()
 
-    with pytest.raises(StoreUnfit, match=r"the table sweep .* made anew by roundbook rebuild"):
+    with pytest.raises(StoreUnfit, match=r"the table rounds .* made anew by roundbook rebuild"):
         run("--check", *options, code=2)
     assert file.read_bytes() == before
     assert "made anew by roundbook rebuild" in verified(file, code=1)
@@ -112,6 +112,17 @@ def test_a_book_from_before_there_were_seals_is_told_what_to_do_and_gone_on_with
     run("--store", store, code=0)
 
     assert "all hold" in verified(tmp_path / "book.db", code=0)
+
+
+def test_a_check_changes_not_a_byte_of_a_book_from_before_there_were_seals(tmp_path, store):
+    with behind_its_back(tmp_path / "book.db") as connection:
+        connection.execute("drop table seals")
+    before = (tmp_path / "book.db").read_bytes()
+
+    with pytest.raises(StoreUnfit, match="the table seals is not as a book makes it"):
+        run("--check", "--store", store, code=2)
+
+    assert (tmp_path / "book.db").read_bytes() == before
 
 
 @pytest.mark.parametrize("table", ["wallets", "reference_index", "rounds"])
