@@ -14,7 +14,7 @@ from ledger.rebuild import Difference, differences
 from ledger.rebuild import rebuild as rebuild_tables
 from ledger.store import ANEW, StoreUnfit, open_store, told
 from scripts import options
-from scripts.source import MAPPERS, TABLES, Party, open_source, party_of
+from scripts.source import MAPPERS, TABLES, Party, party_at
 from scripts.tables import show
 
 
@@ -69,8 +69,7 @@ def _where(config: Path | None, store: str | None, party: Party) -> str:
 
 
 def _check_party(where: str, party: Party) -> None:
-    with open_source(where, party=party) as book:
-        whose = party_of(book) if book.head().position else party
+    whose = party_at(where)
     if whose != party:
         detail = f"{told(where)} is the {whose}'s book, not the {party}'s"
         raise StoreUnfit(f"store: {detail}: give --party {whose}, or name another store")

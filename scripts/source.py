@@ -59,10 +59,10 @@ class Source(Protocol):
 
 
 def party_of(source: Source) -> Party:
-    """Returns whose book it is, by its first event, damaged or not; an empty one counts as an operator's."""
+    """Returns whose book it is, by its first event, damaged or not; without one by the tables it is read with."""
     first = next(source.records(after=0, upto=1), None)
     if first is None:
-        return "operator"
+        return _tabled(source.store) if source.store else "operator"
     try:
         body = msgspec.json.decode(first.state)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -86,7 +86,7 @@ def open_source(
         return
     url = url_of(where, in_memory="cannot be read from outside")
     name = told(where) if "://" in where else where
-    store = open_store(url, TABLES[party or _party(name, url)], read_only=True)
+    store = open_store(url, TABLES[party or party_at(url, name)], read_only=True)
     try:
         with store.snapshot():
             yield _Local(name, store)
@@ -104,9 +104,22 @@ def url_of(where: str, *, in_memory: str) -> str:
     return where if "://" in where else f"sqlite:///{where}"
 
 
-def _party(name: str, url: str) -> Party:
+def party_at(url: str, name: str = "") -> Party:
+    """Returns whose book a store's URL leads to; an empty one is whose tables it has. Raises StoreUnfit."""
     with closing(open_store(url, read_only=True)) as store:
-        return party_of(_Local(name, store))
+        if store.head().position:
+            return party_of(_Local(name, store))
+    for party, tables in TABLES.items():
+        with closing(open_store(url, tables, read_only=True)) as store:
+            if not store.altered():
+                return party
+    return "operator"
+
+
+def _tabled(store: Store) -> Party:
+    return next(
+        (party for party, of in TABLES.items() if of == tuple(store.projections)), "operator"
+    )
 
 
 class _Local:

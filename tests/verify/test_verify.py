@@ -33,7 +33,8 @@ from ledger.verify_rules import Digest, Shelf, Total
 from ledger.verify_seals import Seals
 from scripts import verify as command
 from scripts.audit_file import catch_up
-from scripts.source import open_source
+from scripts.source import open_source, party_of
+from scripts.verify import checked
 from tests import controls
 from tests.http import provider, wire
 from tests.http.server import serving
@@ -94,6 +95,16 @@ def test_an_empty_book_holds(store_url: str) -> None:
         verdict = verdict_of(book.store)
         assert verdict.holds
         assert (verdict.events, verdict.seals, verdict.head) == (0, 0, "00" * 32)
+
+
+def test_an_empty_book_that_is_named_holds_as_whose_tables_it_has(store_url: str) -> None:
+    if store_url.startswith("memory:"):
+        pytest.skip("what is in memory is read by nobody else")
+    with closing(examples.new_book(store_url, now=examples.Clock())):
+        verdict = checked(store_url)
+        with open_source(store_url) as source:
+            assert party_of(source) == "provider"
+    assert (verdict.finding, verdict.events) == (None, 0)
 
 
 def test_every_type_of_event_has_its_rules() -> None:
