@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from random import uniform
 from typing import TypeVar
 
 from msgspec.structs import asdict
-from tenacity import AsyncRetrying, RetryCallState, wait_random, wait_random_exponential
 
 from ledger.moments import later, text
 from ledger.provider.answers import Answer, read_answer
@@ -38,6 +38,7 @@ CALM_S = 10.0
 """So long after its time an event stands in the book, or never will: nothing comes in that was due before."""
 
 LONGEST_BACKOFF_S = 60.0
+MOST_DOUBLINGS = 32
 LEASE_MARGIN_S = 5.0
 STOP_S = 2.0
 """What sends under way get to end in, when the courier stops; the rest is sent again later."""
@@ -152,8 +153,6 @@ class Lane:
         self._woken = asyncio.Event()
         self._stopping = False
         self._look_far_at = 0.0
-        self._burst = wait_random_exponential(multiplier=remote.backoff_s, max=LONGEST_BACKOFF_S)
-        self._parked = wait_random(remote.parked_retry_s / 2, remote.parked_retry_s)
 
     def wake(self) -> None:
         """Looks for what is due at once; on the loop."""
@@ -263,7 +262,7 @@ class Lane:
                 return await self._courier.submit(end)
             except Breakdown as breakdown:
                 self._courier.on_defect(breakdown)
-                await asyncio.sleep(_nth(self._burst, tried))
+                await asyncio.sleep(self._backoff_s(tried))
         return await self._courier.submit(end)
 
     def _start(self, delivery: Delivery) -> StartSend:
@@ -276,19 +275,17 @@ class Lane:
             **asdict(answer),
             attempt=send.attempt,
             took_ms=took_ms,
-            wait_s=_nth(self._burst, send.sends),
-            parked_wait_s=_nth(self._parked, send.sends),
+            wait_s=self._backoff_s(send.sends),
+            parked_wait_s=self._remote.parked_retry_s * uniform(0.5, 1),  # noqa: S311  (no secret)
         )
+
+    def _backoff_s(self, tried: int) -> float:
+        """Returns how long to wait after so many tries: full jitter, so that what failed together comes apart."""
+        longest = self._remote.backoff_s * 2.0 ** min(tried - 1, MOST_DOUBLINGS)
+        return uniform(0, min(longest, LONGEST_BACKOFF_S))  # noqa: S311  (no secret)
 
 
 async def _first(event: asyncio.Event, timeout_s: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await event.wait()
-
-
-def _nth(wait: Callable[[RetryCallState], float], attempt: int) -> float:
-    """Returns how long to wait after the `attempt`-th send, in seconds: full jitter, so never the same."""
-    state = RetryCallState(AsyncRetrying(), fn=None, args=(), kwargs={})
-    state.attempt_number = attempt
-    return wait(state)
