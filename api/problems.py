@@ -21,6 +21,7 @@ STATUS = {
 }
 """By word; every other refusal is a 422."""
 
+NOWHERE = "nothing is at this path; the calls stand at /docs/, the audit pages at /audit/"
 _MIMETYPE = "application/problem+json"
 
 _SHAPE = {
@@ -103,7 +104,9 @@ def _detail(error: HTTPError) -> str:
         key, detail = next(iter(detail.items()))
         path.append(str(key)[:64])
     text = detail[0] if isinstance(detail, list) and detail else error.message
-    return f"{path[-1]}: {text}" if path else str(text)
+    if path:
+        return f"{path[-1]}: {text}"
+    return NOWHERE if error.status_code == HTTPStatus.NOT_FOUND else str(text)
 
 
 def unread(error: Exception) -> Response:

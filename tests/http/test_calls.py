@@ -1,8 +1,10 @@
 import json
+import re
 
 import pytest
 from eventsourcing.persistence import OperationalError
 
+from api.problems import NOWHERE
 from ledger.store.memory import MemoryStore
 from projections import IN_TRANSACTION
 from tests.http import wire
@@ -667,6 +669,13 @@ def test_a_wrong_credential_is_said_before_anything_of_the_body(standing):
 )
 def test_a_path_nobody_knows_is_404(standing, path):
     assert standing.call(path, {}).status == 404
+
+
+def test_whoever_opens_a_path_where_nothing_is_is_told_where_to_go(standing):
+    detail = standing.office("GET", "/").json["detail"]
+    assert detail == NOWHERE
+    for place in re.findall(r"/\w+/", detail):
+        assert standing.office("GET", place).status in (200, 302)
 
 
 @each_call
