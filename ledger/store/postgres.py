@@ -334,18 +334,26 @@ class PostgresStore(SqlStore):
     def clear(self, table: str) -> None:
         """Takes its time: a person waits for it, and what is thrown away may be millions of rows.
 
-        The table itself is made anew where an older version, or somebody else, made another.
+        The table itself is made anew where an older version, or somebody else, made another, and so is
+        what writes into it.
         """
         self._made_anew = True
         with self._translated():
             self._writer.execute("set local statement_timeout = 0")
-            if self._anew and self._altered(self._shape([table]), [table]):
-                drop = sql.SQL("drop table if exists {}")
-                self._writer.execute(drop.format(sql.Identifier(table)))
-                for script in self._scripts():
-                    self._writer.execute(script)
+            if self._anew:
+                self._make_anew(table)
             self._writer.execute(sql.SQL("delete from {}").format(sql.Identifier(table)))
         self._read("select nextval('tables_made')")
+
+    def _make_anew(self, table: str) -> None:
+        scripts = dict(zip((*self._tables, *WRITERS), self._scripts(), strict=True))
+        if self._altered(self._shape([table]), [table]):
+            drop = sql.SQL("drop table if exists {}")
+            self._writer.execute(drop.format(sql.Identifier(table)))
+            self._writer.execute(scripts[table])
+        if self._altered(self._shape(WRITERS), WRITERS):
+            for name in WRITERS:
+                self._writer.execute(scripts[name])
 
     def try_write(self) -> None:
         with self.transaction(), self._translated():

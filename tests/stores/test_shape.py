@@ -118,6 +118,16 @@ def test_a_function_that_an_older_version_made_is_made_anew_where_a_service_star
     assert books.run(url).exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["append", "presume"])
+def test_a_rebuild_writes_with_no_function_that_somebody_else_made(url, name):
+    tamper(url, WRITERS[f"{name}(jsonb)"])
+
+    done = CliRunner().invoke(rebuild_command, ["--store", url])
+
+    assert done.exit_code == 0, done.output
+    assert books.run(url).exit_code == 0
+
+
 def test_a_book_of_before_there_were_functions_holds(url):
     tamper(url, "drop function append(jsonb); drop function presume(jsonb)")
 
@@ -173,6 +183,18 @@ def test_a_table_that_another_version_made_is_made_anew_by_a_rebuild(url):
     tamper(url, "alter table wallets drop column version; alter table rounds add column note text")
     with pytest.raises(StoreUnfit, match="made anew by roundbook rebuild"):
         open_store(url, IN_TRANSACTION)
+
+    done = CliRunner().invoke(rebuild_command, ["--store", url])
+
+    assert done.exit_code == 0, done.output
+    assert books.run(url).exit_code == 0
+
+
+def test_tables_and_functions_that_another_version_made_are_made_anew_together(url):
+    tamper(
+        url, "alter table wallets drop column version; drop table rounds; create table rounds ()"
+    )
+    tamper(url, WRITERS["append(jsonb)"])
 
     done = CliRunner().invoke(rebuild_command, ["--store", url])
 
