@@ -69,7 +69,7 @@ def _where(config: Path | None, store: str | None, party: Party) -> str:
 
 
 def _check_party(where: str, party: Party) -> None:
-    whose = party_at(where)
+    whose = party_at(where, otherwise=party)
     if whose != party:
         detail = f"{told(where)} is the {whose}'s book, not the {party}'s"
         raise StoreUnfit(f"store: {detail}: give --party {whose}, or name another store")

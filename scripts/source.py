@@ -1,11 +1,12 @@
 """Where an auditor reads a book from: a store's file, or a service over HTTP."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Annotated, Literal, Protocol, TypeVar
 
 import httpcore
 import msgspec
+from eventsourcing.persistence import PersistenceError
 
 from ledger.mapper import Mapper
 from ledger.operator.book import MAPPER as OPERATOR
@@ -104,16 +105,24 @@ def url_of(where: str, *, in_memory: str) -> str:
     return where if "://" in where else f"sqlite:///{where}"
 
 
-def party_at(url: str, name: str = "") -> Party:
-    """Returns whose book a store's URL leads to; an empty one is whose tables it has. Raises StoreUnfit."""
+def party_at(url: str, name: str = "", *, otherwise: Party = "operator") -> Party:
+    """Returns whose book a store's URL leads to; an empty one is whose tables can be read. Raises StoreUnfit."""
     with closing(open_store(url, read_only=True)) as store:
         if store.head().position:
             return party_of(_Local(name, store))
     for party, tables in TABLES.items():
         with closing(open_store(url, tables, read_only=True)) as store:
-            if not store.altered():
+            if _is_read(store):
                 return party
-    return "operator"
+    return otherwise
+
+
+def _is_read(store: Store) -> bool:
+    with suppress(PersistenceError):
+        for projection in store.projections:
+            next(store.scan(projection.TABLE), None)
+        return True
+    return False
 
 
 def _tabled(store: Store) -> Party:

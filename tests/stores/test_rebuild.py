@@ -104,6 +104,19 @@ def test_a_table_that_an_older_version_made_is_refused_unchanged_and_made_anew_b
     assert "all hold" in verified(file, code=0)
 
 
+def test_an_empty_book_whose_table_an_older_version_made_is_whose_it_is_said_to_be(
+    tmp_path, config
+):
+    options = ("--config", config, "--party", "provider")
+    with behind_its_back(tmp_path / "provider.db") as connection:
+        connection.execute(f"drop table sweep; {OLDER}")
+
+    run(*options, code=0)
+
+    run("--check", *options, code=0)
+    assert "all hold" in verified(tmp_path / "provider.db", code=0)
+
+
 def test_a_book_from_before_there_were_seals_is_told_what_to_do_and_gone_on_with(tmp_path, store):
     with behind_its_back(tmp_path / "book.db") as connection:
         connection.execute("drop table seals")

@@ -244,6 +244,23 @@ def test_who_may_make_no_temporary_tables_can_verify_the_rest_of_a_book():
         assert books.run(url.replace("postgres@", "reader@")).exit_code == 0
 
 
+def test_an_empty_book_of_a_provider_is_read_as_one_where_no_tables_can_be_compared():
+    with running("-c fsync=off") as cluster:
+        url = cluster.new_book()
+        examples.new_book(url, now=examples.Clock()).close()
+        _, _, schema = url.partition("?schema=")
+        tamper(
+            url,
+            f"revoke temporary on database postgres from public; create role reader login;"
+            f" grant usage on schema {schema} to reader;"
+            f" grant select on all tables in schema {schema} to reader",
+        )
+        theirs = url.replace("postgres@", "reader@")
+        assert books.run(theirs).exit_code == 0
+        options = ["--check", "--party", "provider", "--store", theirs]
+        assert CliRunner().invoke(rebuild_command, options).exit_code == 0
+
+
 def test_who_starts_on_the_other_party_s_book_by_mistake_changes_nothing_for_who_serves_it(server):
     url = server.new_book()
     with closing(examples.new_book(url, now=examples.Clock())) as book:
