@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from ledger.batch import Batch
 from ledger.committer import Committer
@@ -49,7 +50,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The rounds that a player's cancellation was about."""
     send: Send | None = None
     state: State | None = None
-    """Where a delivery stands after the end of a send, if it was recorded."""
+    """Where a delivery stands after the end of a send, its sender's too, if it was recorded."""
     recorded: bool = False
     """False where it was known, or had nothing to do."""
 
@@ -350,7 +351,8 @@ class Book:
             return Outcome()
         stream = name("round", found.operator, found.round)
         if found.exhausted(operator.most_sends(found.kind)):  # its last sender died
-            return _recorded(batch, stream, self._exhausted(batch, found, stream))
+            done = _recorded(batch, stream, self._exhausted(batch, found, stream))
+            return replace(done, state=_delivery(batch, start).state)
         attempt = found.attempts + 1
         started = events.SendStarted(
             recorded_at=batch.at,

@@ -43,6 +43,9 @@ LEASE_MARGIN_S = 5.0
 STOP_S = 2.0
 """What sends under way get to end in, when the courier stops; the rest is sent again later."""
 
+NEVER_BACK = Answer(outcome="timeout", detail="its last sender ended before an answer came")
+"""Of a send whose end nobody recorded."""
+
 RECORD_TRIES = 5
 THREADS = 8
 
@@ -226,7 +229,7 @@ class Lane:
 
     async def _deliver(self, delivery: Delivery) -> None:
         try:
-            outcome = await self._courier.submit(self._start(delivery))
+            outcome, answer = await self._courier.submit(self._start(delivery)), NEVER_BACK
             if outcome.send:
                 started = time.monotonic()
                 answer = await self._answer(delivery, outcome.send)
@@ -234,8 +237,8 @@ class Lane:
                 outcome = await self._record(
                     self._end(delivery, outcome.send, answer, took_ms=took_ms)
                 )
-                if outcome.state in STUCK and outcome.state != delivery.state:
-                    self._courier.on_stuck(delivery._replace(state=outcome.state), answer)
+            if outcome.state in STUCK and outcome.state != delivery.state:
+                self._courier.on_stuck(delivery._replace(state=outcome.state), answer)
             if outcome.recorded:
                 self._courier.on_settled(outcome.round)
         except Exception as defect:  # noqa: BLE001  (the book has it: it is sent again once its lease is over)

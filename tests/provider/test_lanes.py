@@ -1,7 +1,7 @@
 import asyncio
 import socket
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import dropwhile, takewhile
 
 import httpcore
@@ -24,7 +24,9 @@ from ledger.provider.events import (
     SendStarted,
 )
 from ledger.refusals import Busy
+from tests import controls
 from tests.http.server import PATIENCE_S, until
+from tests.provider import examples
 from tests.provider.crooked import CrookedWallet, after, answer, hang, honest
 from tests.provider.table import BET, KY, LM, LOGINS, PATIENT_S, Table, new_remote
 
@@ -206,6 +208,27 @@ def test_a_courier_that_is_woken_while_it_stops_ends(tmp_path):
             stopping.join(PATIENT_S)
 
             assert not stopping.is_alive()
+
+
+def test_who_finds_that_the_last_sender_of_a_refund_died_tells_that_it_is_parked(tmp_path):
+    clock, told = examples.Clock(), []
+    with closing(examples.new_book(f"sqlite:///{tmp_path}/book.db", now=clock)) as book:
+        examples.accepted_bet(book)
+        book.submit(examples.cancel_round())
+        for _ in range(examples.BET_SENDS):
+            assert book.submit(examples.start_send("refund", controls.REFERENCE)).send
+            clock.go(examples.LEASE_S)
+        remotes = {LM: new_remote(LM, "http://127.0.0.1:1")}
+        courier = Courier(book, remotes, worker="two", on_stuck=lambda *stuck: told.append(stuck))
+        courier.start()
+        try:
+            until(lambda: told, "it is told")
+        finally:
+            courier.stop()
+        ((delivery, answer),) = told
+        assert (delivery.reference, delivery.state) == (controls.REFERENCE, "parked")
+        assert (answer.outcome, answer.code) == ("timeout", None)
+        assert "last sender" in answer.detail
 
 
 def wake_and_stop(courier):
