@@ -55,7 +55,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command("audit-file", short_help="Make or continue a SQLite file with all of a book.")
-@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("out", type=options.AuditFile(dir_okay=False, path_type=Path))
 @click.option("--from", "where", required=True, metavar="STORE|URL", help="The book.")
 @options.token
 @click.option(

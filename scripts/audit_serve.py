@@ -14,6 +14,7 @@ from api.audit.door import Door
 from api.audit.pages import pages, refused
 from api.audit.shelf import Shelf
 from projections import as_of
+from scripts import options
 from scripts.opened import opened
 from scripts.service import LOOPBACK, WebServer, alone_on, check_free
 
@@ -21,7 +22,7 @@ THREADS = 4
 
 
 @click.command("audit-serve", short_help="Show audit files as pages, on your own machine.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=options.AuditFile(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=8081, show_default=True, help="The port."

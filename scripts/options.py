@@ -15,7 +15,7 @@ from api.configuration import ALONE, load_books, settle
 from api.settings import Settings, SettingsWrong
 from ledger.moments import text
 from ledger.provider.book import Book
-from ledger.store import open_store
+from ledger.store import is_server, open_store
 from projections.provider import IN_TRANSACTION
 
 KEY_BYTES = 32
@@ -57,6 +57,15 @@ bench_folder = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Where what is measured is made, and removed again [default: the system's temporary one].",
 )
+
+
+class AuditFile(click.Path):
+    """An audit file's path. What is meant as a database's URL is refused, and quoted nowhere."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if is_server(os.fspath(value)):
+            self.fail("an audit file is a file, no database: name a file", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def can_be_made(_: click.Context, __: click.Parameter, file: Path | None) -> Path | None:

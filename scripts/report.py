@@ -12,7 +12,7 @@ from sqlite_utils import Database
 from ledger.store import StoreUnfit
 from projections.forms import Report, as_csv, as_plain, said
 from projections.reports import REPORTS, Question, RoundUnknown
-from scripts import tables
+from scripts import options, tables
 from scripts.opened import opened
 
 
@@ -33,7 +33,7 @@ DAY = Day()
 
 @click.command(short_help="Print a report of an operator's audit file.")
 @click.argument("name", type=click.Choice(list(REPORTS)), metavar="NAME")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=options.AuditFile(path_type=Path))
 @click.option("--provider", metavar="ID", help="Only this provider's.")
 @click.option("--round", "round_id", metavar="ID", help="The round of a round-history.")
 @click.option("--user", metavar="ID", help="Only this player's.")

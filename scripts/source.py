@@ -14,7 +14,7 @@ from ledger.projection import Projection
 from ledger.provider.book import MAPPER as PROVIDER
 from ledger.seal import Seal
 from ledger.sealing import seals_of
-from ledger.store import Record, Store, StoreUnfit, open_store, told
+from ledger.store import Record, Store, StoreUnfit, is_server, open_store, told
 from ledger.store.chain import Head
 from projections import IN_TRANSACTION as OPERATOR_TABLES
 from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
@@ -102,7 +102,7 @@ def url_of(where: str, *, in_memory: str) -> str:
     """
     if where.startswith("memory:"):
         raise StoreUnfit(f"store: what is in memory {in_memory}; name a file")
-    return where if "://" in where else f"sqlite:///{where}"
+    return where if "://" in where or is_server(where) else f"sqlite:///{where}"
 
 
 def party_at(url: str, name: str = "", *, otherwise: Party = "operator") -> Party:

@@ -304,6 +304,11 @@ def _is_named(parameter: str) -> bool:
     return not parameter or "=" in parameter
 
 
+def is_server(where: str) -> bool:
+    """Returns whether a database's URL is meant, well written or not: it may hold a password."""
+    return where.startswith(("postgresql:", "postgres:"))
+
+
 def told(url: str) -> str:
     """Returns a store's URL as it may be said: without who connects, and with which password."""
     scheme, is_url, _ = url.partition("://")

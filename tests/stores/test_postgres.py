@@ -16,6 +16,7 @@ from ledger.store import Appended, StoreUnfit, open_store, parts_of, told
 from ledger.store.patience import LOOK_S, Watch
 from ledger.store.sql_postgres import LOCK
 from projections import IN_TRANSACTION
+from scripts.cli import roundbook
 from scripts.rebuild import rebuild as rebuild_command
 from tests import controls
 from tests.http.server import free_port, until
@@ -95,6 +96,29 @@ def test_a_password_that_cuts_a_url_is_quoted_nowhere(url):
 def test_nor_by_a_command_that_is_given_it(url):
     done = CliRunner().invoke(rebuild_command, ["--check", "--store", url])
     assert isinstance(done.exception, StoreUnfit)
+    assert not PIECES.search(f"{done.exception} {done.output}")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "verify {}",
+        "replay --from {}",
+        "balance 1 USD --from {}",
+        "audit-file audit.db --from {}",
+        "audit-file {} --from roundbook.db",
+        "audit-serve {}",
+        "report daily-wallets {}",
+        "reconcile roundbook.db {}",
+        "copy {} copy.db",
+    ],
+)
+@pytest.mark.parametrize("url", [WRITTEN_AS_IT_IS["no URL"], WRITTEN_AS_IT_IS["/"]])
+def test_nor_where_a_file_may_be_meant(tmp_path, monkeypatch, asked, url):
+    monkeypatch.chdir(tmp_path)
+    controls.new_book("sqlite:///roundbook.db").close()
+    done = CliRunner().invoke(roundbook, [url if it == "{}" else it for it in asked.split()])
+    assert done.exit_code != 0
     assert not PIECES.search(f"{done.exception} {done.output}")
 
 
