@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import click
 import msgspec
 
+from ledger.counted import many
 from scripts import options
 from scripts.bench_postgres import FIGURES, ROOM, load_of, serving
 from scripts.bench_report import machine, medians
@@ -71,7 +72,7 @@ def pgledger(
         return
     rows = [(name, *(f"{of[each]:,.2f}" for each in FIGURES)) for name, of in found.items()]
     columns = (f"{connections} connections", "a second", "p50 ms", "p99 ms")
-    title = f"one PostgreSQL server, {runs} runs of {seconds:g} s, medians"
+    title = f"one PostgreSQL server, {many(runs, 'run')} of {seconds:g} s, medians"
     show(columns, rows, title=title, numbers=columns[1:])
 
 
@@ -110,8 +111,8 @@ def _transfers(
     with TemporaryDirectory(prefix="roundbook-bench-", dir=folder) as made:
         script, log = Path(made, "transfer.sql"), Path(made, "log")
         script.write_text(accounts + TRANSFER)
-        many = ("-n", "-c", str(connections), "-j", "2", "-T", f"{seconds:.0f}", "-M", "prepared")
-        server.client("pgbench", *many, "-f", str(script), "-l", f"--log-prefix={log}", server.url)
+        load = ("-n", "-c", str(connections), "-j", "2", "-T", f"{seconds:.0f}", "-M", "prepared")
+        server.client("pgbench", *load, "-f", str(script), "-l", f"--log-prefix={log}", server.url)
         lines = [
             line for part in Path(made).glob("log.*") for line in part.read_text().splitlines()
         ]

@@ -133,6 +133,8 @@ def test_pgledger_is_measured_beside_our_bets_from_a_checkout_of_it(tmp_path: Pa
     for figures in found["ways"].values():
         assert set(figures) == FIGURES - {"p99_9_ms"}
         assert figures["requests_per_s"] > 0
+    shown = CliRunner().invoke(bench_pgledger.pgledger, [str(tmp_path), *quick])
+    assert "1 run of 1 s" in shown.stdout
 
 
 def test_what_is_no_checkout_of_pgledger_is_refused_before_it_measures(tmp_path: Path) -> None:
