@@ -241,6 +241,22 @@ def test_a_database_of_an_older_version_is_rebuilt_as_it_is(postgres):
     run("--check", "--store", url, code=0)
 
 
+@pytest.mark.parametrize(
+    "older", [f"drop table rounds; drop table sweep; {OLDER}", "drop table seals"]
+)
+def test_an_empty_book_of_an_older_version_is_whose_it_is_named_as(tmp_path, config, older):
+    with behind_its_back(tmp_path / "provider.db") as connection:
+        connection.execute(older)
+    options = ("--config", config, "--party", "provider")
+
+    with pytest.raises(StoreUnfit, match="made anew by roundbook rebuild"):
+        run("--check", *options, code=2)
+    run(*options, code=0)
+
+    run("--check", *options, code=0)
+    assert "all hold" in verified(tmp_path / "provider.db", code=0)
+
+
 @pytest.mark.parametrize("check", [(), ("--check",)])
 def test_who_names_the_other_party_s_book_is_told_whose_it_is(tmp_path, store, config, check):
     url = f"sqlite:///{tmp_path}/provider.db"
