@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -11,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Any, TypeVar
 
 USER = "postgres"
 NONE_FOUND = (
@@ -132,15 +133,24 @@ def following(primary: S, *options: str) -> Iterator[S]:
 
 
 def _said(program: str, command: list[str]) -> str:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     try:
-        done = subprocess.run(  # noqa: S603  (our own words)
-            command, capture_output=True, text=True, check=False, cwd="/"
-        )
+        running = subprocess.Popen(command, cwd="/", process_group=0, **pipes)  # noqa: S603  (our own words)
     except FileNotFoundError as error:
         raise NoPostgres(f"no PostgreSQL is found that brings {program}") from error
-    if done.returncode:
-        raise NoPostgres(f"{program}: {' '.join((done.stderr or done.stdout).split())}")
-    return done.stdout
+    with running:
+        try:
+            said: str
+            said, wrong = running.communicate()
+        except BaseException:
+            # what it began writes on, in a folder that is to be gone: all hold the pipe until they end
+            with suppress(ProcessLookupError):  # it has ended
+                os.killpg(running.pid, signal.SIGKILL)
+            running.communicate()
+            raise
+    if running.returncode:
+        raise NoPostgres(f"{program}: {' '.join((wrong or said).split())}")
+    return said
 
 
 def _reachable(programs: Path, folder: Path) -> Path:
