@@ -174,13 +174,13 @@ def worker(settings: Settings, book: ProviderBook, waiting: Waiting | None = Non
 
 
 def _tell_of_stuck(delivery: Delivery, answer: Answer) -> None:
+    """Says nothing in the wallet's own words: they may quote the call, and its query."""
     code = {} if answer.code is None else {"code": answer.code}
     http.warn(
         f"a delivery is {delivery.state}",
         delivery=delivery.id,
         outcome=answer.outcome,
         **code,
-        detail=answer.detail,
         told="roundbook deliveries lists what wallets still owe an answer to",
     )
 
