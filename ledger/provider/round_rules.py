@@ -1,10 +1,8 @@
 """What may happen to a round that a provider runs, and what has to follow: the book's rules, written once more."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, get_args
-
-from msgspec.structs import replace
 
 from ledger.event import Event
 from ledger.money import MOST_MINOR_UNITS, MOST_SCALE
@@ -143,16 +141,7 @@ def _round_cancelled(state: Round, _: events.RoundCancelled) -> None:
 
 def calls_of(state: Round, event: events.Requested) -> list[events.Call]:
     """Returns what may be sent for an event: in each dialect, for an operator's is not recorded."""
-    forms = [event, *_as_once_sent(event)]
-    return [_call(state, form, dialect) for form in forms for dialect in get_args(Dialect)]
-
-
-def _as_once_sent(event: events.Requested) -> Iterator[events.Requested]:
-    """Details that are empty, 0 or false were sent as if there were none."""
-    match event:
-        case events.BetRequested(details=said) | events.ResultRequested(details=said):
-            if said is not None and not said:
-                yield replace(event, details=None)
+    return [_call(state, event, dialect) for dialect in get_args(Dialect)]
 
 
 def _call(state: Round, event: events.Requested, dialect: Dialect) -> events.Call:

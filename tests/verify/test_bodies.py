@@ -134,10 +134,8 @@ def test_a_wallet_is_sent_what_the_event_says(topic: str, change: dict[str, str]
     assert "calls the wallet with something else" in found.detail
 
 
-@pytest.mark.parametrize(("sent", "holds"), [("bet", True), (0, True), ("result", False)])
-def test_details_of_zero_were_once_sent_as_none_and_such_a_book_still_holds(
-    sent: Any, *, holds: bool
-) -> None:
+@pytest.mark.parametrize(("sent", "holds"), [("bet", False), (0, True), (False, False)])
+def test_a_wallet_is_sent_details_of_zero_as_the_event_says_them(sent: Any, *, holds: bool) -> None:
     def other(state: bytes) -> bytes:
         said = msgspec.json.decode(state)
         body = {**msgspec.json.decode(said["call"]["body"]), "roundDetails": sent}
