@@ -157,18 +157,22 @@ def test_no_round_is_overdue_though_one_may_be_open(
     assert (due.stdout, left.stdout) == ("no round is overdue\n", "no round is open\n")
 
 
-@pytest.mark.parametrize("command", ["verify book.db", "books", "serve"])
-def test_a_folder_that_is_gone_is_told_as_such(tmp_path: Path, command: str) -> None:
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    done = subprocess.run(
-        ["sh", "-c", f"rmdir '{gone}'; exec {sys.executable} -m scripts.cli {command}"],
-        cwd=gone,
+def in_a_shell(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", script],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize("command", ["verify book.db", "books", "serve"])
+def test_a_folder_that_is_gone_is_told_as_such(tmp_path: Path, command: str) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = in_a_shell(gone, f"rmdir '{gone}'; exec {sys.executable} -m scripts.cli {command}")
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "roundbook: the folder that this was called in is gone\n"
@@ -178,14 +182,7 @@ def test_a_key_that_the_disk_cannot_hold_is_one_sentence_and_leaves_no_half_one(
     tmp_path: Path,
 ) -> None:
     new = f"{sys.executable} -m scripts.cli keys new seal.pem"
-    full = subprocess.run(
-        ["sh", "-c", f"ulimit -f 0; exec {new}"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    full = in_a_shell(tmp_path, f"ulimit -f 0; exec {new}")
 
     assert (full.returncode, full.stdout) == (2, "")
     assert full.stderr.endswith("Error: Invalid value for FILE: seal.pem: File too large\n")
