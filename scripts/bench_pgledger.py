@@ -11,6 +11,7 @@ import msgspec
 
 from ledger.counted import many
 from scripts import options
+from scripts.bench_load import at_share
 from scripts.bench_postgres import FIGURES, ROOM, load_of, serving
 from scripts.bench_report import machine, medians
 from scripts.private_postgres import NoPostgres, Server, running
@@ -37,7 +38,7 @@ SPREAD = (
 ONE_HOUSE = f"\\set player random(1, {PLAYERS})\n\\set other 0\n"
 """A script of pgbench's: its account 0 meets every transfer."""
 
-MS = 1000
+MICROSECONDS = 1_000_000
 
 
 @click.command(short_help="Measure pgledger's transfers beside our bets.")
@@ -116,6 +117,8 @@ def _transfers(
         lines = [
             line for part in Path(made).glob("log.*") for line in part.read_text().splitlines()
         ]
-    took = sorted(int(line.split()[2]) / MS for line in lines)
-    p50, p99 = (took[int(len(took) * share)] for share in (0.5, 0.99))
-    return {"requests_per_s": len(took) / round(seconds), "p50_ms": p50, "p99_ms": p99}
+    took = sorted(int(line.split()[2]) / MICROSECONDS for line in lines)
+    percentiles = {
+        name: at_share(took, share) for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99))
+    }
+    return {"requests_per_s": len(took) / round(seconds), **percentiles}
