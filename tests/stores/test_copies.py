@@ -46,6 +46,18 @@ def tell(cluster: Cluster, statement: str) -> None:
             return connection.execute("show synchronous_standby_names").fetchone() == (wanted,)
 
         until(is_told, "the server knows its copies")
+    if wanted:
+        until(lambda: commits_wait(cluster), "commits wait for copies, whoever was told first")
+
+
+def commits_wait(cluster: Cluster) -> bool:
+    with psycopg.connect(cluster.url) as connection, ThreadPoolExecutor(1) as pool:
+        connection.execute("select pg_logical_emit_message(true, 'does this', 'wait?')")
+        commit = pool.submit(connection.commit)
+        until(lambda: commit.done() or waits(cluster), "the commit waits or is done")
+        waited = not commit.done()
+        cancel(cluster)
+    return waited
 
 
 def waits(cluster: Cluster) -> bool:
@@ -115,27 +127,29 @@ def test_a_server_that_only_reads_answers_no_repeat_and_no_refusal(
     known, unknown = controls.place_bet(), controls.result(round_id="unknown")
     assert book.submit(known).recorded
     assert refused(book, unknown) is NoSuchRound
-    fence(cluster, "on")
+    fence(cluster, book, "on")
     try:
         assert refused(book, known) is OutcomeUnknown
         assert refused(book, unknown) is OutcomeUnknown
         with pytest.raises(PersistenceError):
             book.check_writing()
     finally:
-        fence(cluster, "off")
+        fence(cluster, book, "off")
     assert not book.submit(known).recorded
     assert refused(book, unknown) is NoSuchRound
 
 
-def fence(cluster: Cluster, state: str) -> None:
+def fence(cluster: Cluster, book: Book, state: str) -> None:
+    """The server tells its sessions one after another: the book's own must have heard it."""
     with psycopg.connect(cluster.url, autocommit=True) as connection:
         connection.execute(f"alter system set default_transaction_read_only = {state}")
         connection.execute("select pg_reload_conf()")
+    session = book.store._writer
 
-        def is_told() -> bool:
-            return connection.execute("show default_transaction_read_only").fetchone() == (state,)
+    def is_told() -> bool:
+        return session.execute("show default_transaction_read_only").fetchone() == (state,)
 
-        until(is_told, "the server is told")
+    until(is_told, "the book's session is told")
 
 
 def refused(book: Book, command: PlaceBet | RecordResult) -> type[Exception] | None:
