@@ -61,7 +61,7 @@ class Committer(Generic[S, C, R]):
     def _check_tables(self) -> None:
         """A table that was lost, and made again without a row, would let a bet be taken twice. Raises StoreUnfit."""
         last = self._store.head().position
-        ends = (self._events(after=after) for after in (0, max(0, last - LOOKED_AT)))
+        ends = (self._events(after=after) for after in (0, max(LOOKED_AT, last - LOOKED_AT)))
         led_to: dict[str, set[Key]] = defaultdict(set)
         for _, _, _, topic, state, _ in chain(*ends):
             with suppress(Unreadable):  # whoever verifies the book is told

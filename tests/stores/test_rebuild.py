@@ -5,7 +5,9 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
+from ledger.committer import LOOKED_AT
 from ledger.store import StoreUnfit
+from ledger.store.sqlite import SQLiteStore
 from scripts.rebuild import rebuild
 from tests import controls
 from tests.provider import examples
@@ -168,6 +170,26 @@ def test_a_book_whose_newest_row_is_gone_is_refused_however_long_it_is(tmp_path,
         connection.execute("delete from reference_index where reference = 'b-299'")
     with pytest.raises(StoreUnfit, match="the table reference_index lacks"):
         controls.new_book(store)
+
+
+@pytest.mark.parametrize("events", [2, 300, 520])
+def test_a_start_reads_both_ends_of_a_book_and_of_them_only_its_first_event_again(
+    store, monkeypatch, events
+):
+    with closing(controls.new_book(store)) as book:
+        book.submit_many([controls.deposit(reference=f"d-{n}") for n in range(events - 2)])
+    read, scan = [], SQLiteStore.scan
+
+    def scanned(self, table, *, after=None):
+        for row in scan(self, table, after=after):
+            read.append(row[0])
+            yield row
+
+    monkeypatch.setattr(SQLiteStore, "scan", scanned)
+    controls.new_book(store).close()
+
+    ends = [at for at in range(1, events + 1) if at <= LOOKED_AT or at > events - LOOKED_AT]
+    assert read == [1, *ends]
 
 
 @pytest.mark.parametrize("column", ["topic", "stream"])
