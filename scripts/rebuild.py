@@ -12,7 +12,7 @@ from api.settings import SettingsWrong
 from ledger.counted import differing, many
 from ledger.rebuild import Difference, differences
 from ledger.rebuild import rebuild as rebuild_tables
-from ledger.store import ANEW, StoreUnfit, open_store, told
+from ledger.store import StoreUnfit, open_store, remedy, told
 from scripts import options
 from scripts.source import MAPPERS, TABLES, Party, party_at
 from scripts.tables import show
@@ -52,7 +52,7 @@ def rebuild(
             return
         altered = opened.altered()
         if altered:
-            raise StoreUnfit(f"store: {about['store']}: {altered}{ANEW}")
+            raise StoreUnfit(f"store: {about['store']}: {altered}{remedy(altered)}")
         found = differences(opened, mapper)
     if as_json:
         click.echo(msgspec.json.encode({**about, "differences": found}))

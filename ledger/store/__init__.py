@@ -26,6 +26,8 @@ from ledger.store.chain import Head
 EVENTS, SEALS = "stored_events", "seals"
 POSTGRES = ("postgresql://", "postgres://")
 ANEW = "; tables of an older version are made anew by roundbook rebuild"
+WRITERS_ANEW = "; one of an older version is made anew where roundbook serve starts"
+NONE_OF_OURS = " is none of a book's"
 PAGE = 1000
 NO_END = 2**63 - 1
 """Behind every position and version there can be."""
@@ -324,6 +326,15 @@ def told(url: str) -> str:
     return urlunsplit(
         (*parts[:1], parts.netloc.rpartition("@")[2], parts.path, urlencode(schema), "")
     )
+
+
+def remedy(altered: str) -> str:
+    """Returns what helps where something of a store is not as it makes it, as `Store.altered` says."""
+    if not altered.startswith("the function "):
+        return ANEW
+    if altered.endswith(NONE_OF_OURS):
+        return "; somebody else made it: drop it, or have it in another schema"
+    return WRITERS_ANEW
 
 
 def news(url: str) -> Callable[[float], object] | None:

@@ -25,7 +25,6 @@ from psycopg.types.json import Jsonb
 
 from ledger.projection import Changes, Key, Projection, Row
 from ledger.store import (
-    ANEW,
     EVENTS,
     NO_URL,
     SEALS,
@@ -34,6 +33,7 @@ from ledger.store import (
     Presumed,
     StoreUnfit,
     parts_of,
+    remedy,
     told,
 )
 from ledger.store.chain import Head
@@ -79,8 +79,6 @@ WRITES = (
 
 ENCODINGS = ("UTF8", "SQL_ASCII")
 """Of databases that keep every text as it is sent; the second keeps bytes, and asks no questions."""
-
-WRITERS_ANEW = "; one of an older version is made anew where roundbook serve starts"
 
 CALM_AFTER = 4
 """After so many transactions between which nobody else wrote, the next one presumes it."""
@@ -243,8 +241,7 @@ class PostgresStore(SqlStore):
     def _check_shape(self, there: Shape) -> None:
         altered = self._altered(there, self._kept)
         if altered:
-            anew = WRITERS_ANEW if altered.startswith("the function") else ANEW
-            detail = f"{altered}; roundbook verify tells more{anew}"
+            detail = f"{altered}; roundbook verify tells more{remedy(altered)}"
             raise StoreUnfit(f"store: {told(self._url)}: {detail}")
 
     def _shape(self, names: Sequence[str]) -> Shape:

@@ -16,7 +16,17 @@ from eventsourcing import persistence
 from eventsourcing.persistence import Notification, StoredEvent
 
 from ledger.projection import Changes, Key, Projection, Row
-from ledger.store import NO_END, NOTHING, Appended, Asked, Record, Store, Streams, Where
+from ledger.store import (
+    NO_END,
+    NONE_OF_OURS,
+    NOTHING,
+    Appended,
+    Asked,
+    Record,
+    Store,
+    Streams,
+    Where,
+)
 from ledger.store.chain import Head, link
 
 MOST_KEYS = 256
@@ -444,7 +454,7 @@ def difference(there: Shape, made: Shape) -> str:
         if there.get((kind, name)) != said:
             return f"the {kind} {name} is not as a book makes it"
     for kind, name in there.keys() - made.keys():
-        return f"the {kind} {name} is none of a book's"
+        return f"the {kind} {name}{NONE_OF_OURS}"
     return ""
 
 

@@ -16,7 +16,7 @@ from eventsourcing import persistence
 
 from ledger.files import why
 from ledger.projection import Projection, Row
-from ledger.store import ANEW, EVENTS, SEALS, Asked, FlushFailed, StoreUnfit
+from ledger.store import ANEW, EVENTS, SEALS, Asked, FlushFailed, StoreUnfit, remedy
 from ledger.store.chain import Head
 from ledger.store.sql import Shape, SqlStore, difference
 
@@ -198,7 +198,8 @@ class SQLiteStore(SqlStore):
         altered = self.altered()
         if altered:
             self._connection.execute("rollback")
-            raise StoreUnfit(f"store: {self._path}: {altered}; roundbook verify tells more{ANEW}")
+            detail = f"{altered}; roundbook verify tells more{remedy(altered)}"
+            raise StoreUnfit(f"store: {self._path}: {detail}")
         self._connection.execute("commit")
 
     def _schema(self) -> Iterator[str]:

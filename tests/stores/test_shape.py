@@ -94,7 +94,6 @@ TAKING = "returns void language plpgsql as 'begin update wallets set cash = 0; e
 WRITERS = {
     "append(jsonb)": f"create or replace function append(batch jsonb) {TAKING}",
     "presume(jsonb)": f"create or replace function presume(presumed jsonb) {TAKING}",
-    "append(json)": f"create function append(batch json) {TAKING}",
 }
 
 
@@ -107,6 +106,23 @@ def test_a_function_that_writes_money_otherwise_is_found_and_no_worker_writes_wi
     assert re.match(f"schema: the function {re.escape(what)} is (not as|none of)", finding(url))
     with pytest.raises(StoreUnfit, match="made anew where roundbook serve starts"):
         open_store(url, IN_TRANSACTION, create=False)
+
+
+@pytest.mark.parametrize("theirs", ["append(json)", "presume(jsonb, integer)", "stays(json)"])
+def test_a_function_of_somebody_else_s_is_to_be_dropped_and_then_all_is_well(url, theirs):
+    tamper(url, f"create function {theirs} {TAKING}")
+
+    assert finding(url).startswith(f"schema: the function {theirs} is none of a book's")
+    check = CliRunner().invoke(rebuild_command, ["--check", "--store", url])
+    assert str(check.exception).endswith(
+        "somebody else made it: drop it, or have it in another schema"
+    )
+    for create in (True, False):
+        with pytest.raises(StoreUnfit, match=r"drop it, or have it in another schema$"):
+            open_store(url, IN_TRANSACTION, create=create)
+
+    tamper(url, f"drop function {theirs}")
+    controls.new_book(url).close()
 
 
 @pytest.mark.parametrize("name", ["append", "presume"])
