@@ -6,10 +6,12 @@ import pytest
 from click.testing import CliRunner
 
 from ledger.operator.book import MAPPER, Book
-from ledger.rebuild import rebuild
+from ledger.rebuild import differences, rebuild
+from ledger.seal import new_key
 from ledger.store import StoreUnfit, open_store
 from projections import IN_TRANSACTION
 from scripts.rebuild import rebuild as rebuild_command
+from scripts.seal import seal as seal_command
 from scripts.source import TABLES
 from tests import controls
 from tests.postgres import running
@@ -142,6 +144,25 @@ def test_a_rebuild_writes_with_no_function_that_somebody_else_made(url, name):
 
     assert done.exit_code == 0, done.output
     assert books.run(url).exit_code == 0
+
+
+def test_who_opens_a_served_book_without_its_tables_has_no_bet_written_without_them(url):
+    with closing(open_store(url, IN_TRANSACTION)) as served:
+        book = Book(served)
+        open_store(url).close()
+        assert book.submit(controls.place_bet(reference="b-2", round_id="r-2")).recorded
+        assert differences(served, MAPPER) == []
+
+
+def test_who_seals_a_book_of_before_there_were_functions_makes_none(url, tmp_path):
+    tamper(url, "drop function append(jsonb); drop function presume(jsonb)")
+    (tmp_path / "key").write_bytes(new_key())
+
+    sealed = CliRunner().invoke(seal_command, [url, "--key", f"{tmp_path}/key"])
+
+    assert sealed.output.startswith("sealed 4 events")
+    assert books.run(url).output.startswith("4 events, 1 seal: all hold")
+    controls.new_book(url).close()
 
 
 def test_a_book_of_before_there_were_functions_holds(url):
