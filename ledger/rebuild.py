@@ -67,6 +67,7 @@ def differences(store: Store, mapper: Mapper) -> list[Difference]:
 
 def rebuild(store: Store, mapper: Mapper) -> int:
     """Throws the tables away and derives them again, in one transaction. Returns how many rows."""
+    store.try_write()  # a long book is not read in vain
     with store.transaction(), without_collector():
         derived = derive(store, mapper)
         for table, rows in derived.items():

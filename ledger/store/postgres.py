@@ -80,6 +80,8 @@ WRITES = (
 ENCODINGS = ("UTF8", "SQL_ASCII")
 """Of databases that keep every text as it is sent; the second keeps bytes, and asks no questions."""
 
+ONLY_READS = "; this server is a copy, or may only be read: name the one that is written"
+
 CALM_AFTER = 4
 """After so many transactions between which nobody else wrote, the next one presumes it."""
 
@@ -557,7 +559,8 @@ def _is_silent(connection: psycopg.Connection[Any]) -> bool:
 
 
 def _text(error: psycopg.Error) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said + ONLY_READS * isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
 
 
 def _json(what: Any) -> Jsonb:

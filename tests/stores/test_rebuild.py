@@ -6,10 +6,14 @@ import pytest
 from click.testing import CliRunner
 
 from ledger.committer import LOOKED_AT
+from ledger.seal import new_key
 from ledger.store import StoreUnfit
 from ledger.store.sqlite import SQLiteStore
+from scripts.private_postgres import following
 from scripts.rebuild import rebuild
+from scripts.seal import seal
 from tests import controls
+from tests.postgres import running
 from tests.provider import examples
 from tests.verify import books
 from tests.verify.books import behind_its_back
@@ -289,3 +293,24 @@ def test_who_names_the_other_party_s_book_is_told_whose_it_is(tmp_path, store, c
         run(*check, "--config", config, "--store", url, code=2)
     with pytest.raises(StoreUnfit, match=r"book\.db is the operator's book.*--party operator"):
         run(*check, "--store", store, "--party", "provider", code=2)
+
+
+def test_a_copy_is_rebuilt_by_nobody_and_whoever_tries_is_told_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "key").write_bytes(new_key())
+    with running() as primary:
+        url = primary.new_book()
+        with closing(controls.new_book(url)) as book:
+            controls.fund(book)
+        with following(primary) as copy:
+            theirs = url.replace(f":{primary.port}", f":{copy.port}")
+            run("--check", "--store", theirs, code=0)
+            monkeypatch.setattr("ledger.rebuild.derive", None)  # nothing is read in vain
+            told = [
+                CliRunner().invoke(rebuild, ["--store", theirs]).exception,
+                CliRunner().invoke(seal, [theirs, "--key", f"{tmp_path}/key"]).exception,
+            ]
+            with pytest.raises(StoreUnfit) as unfit:
+                controls.new_book(theirs)
+    assert str(told[0]).startswith(f"store: {theirs.replace('postgres@', '')}: cannot execute")
+    for each in (*told, unfit.value):
+        assert str(each).endswith("is a copy, or may only be read: name the one that is written")
