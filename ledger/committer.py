@@ -7,13 +7,11 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import Generic, TypeVar
 
-from eventsourcing.persistence import PersistenceError
-
 from ledger.batch import Aggregate, Batch, Fold, Known
 from ledger.mapper import Mapper, Unreadable
 from ledger.moments import text, utc_now
 from ledger.projection import Key, Row, kept_of
-from ledger.store import EVENTS, Asked, Presumed, Store, StoreUnfit
+from ledger.store import EVENTS, Asked, NoText, Presumed, Store, StoreUnfit
 
 S = TypeVar("S", bound=Aggregate)
 C = TypeVar("C")
@@ -81,9 +79,7 @@ class Committer(Generic[S, C, R]):
             for row in islice(self._store.scan(EVENTS, after=after), limit):
                 at = row[0]
                 yield row
-        except PersistenceError as error:
-            if not isinstance(error.__cause__, UnicodeError):
-                raise
+        except NoText as error:
             detail = f"the event that follows position {at} cannot be read: {error}"
             raise StoreUnfit(f"store: {detail}; roundbook verify tells more") from error
 

@@ -18,6 +18,7 @@ from ledger.merkle import Tree
 from ledger.projection import Row
 from ledger.rebuild import Difference, without_collector
 from ledger.seal import Seal
+from ledger.store import NoText
 from ledger.store.chain import GENESIS, Head, link
 from ledger.verify_breaks import Around, Finding, Kind, diagnose, odd
 from ledger.verify_rules import Digest, Missing, Repeated, Rules, Total, Turn, Violation
@@ -289,7 +290,7 @@ class Verification:
         raise _Found(Finding(kind=kind, position=first, upto=upto or first, detail=detail))
 
     def _unreadable(self, error: PersistenceError) -> NoReturn:
-        text = "UTF-8" in str(error)
+        text = isinstance(error, NoText)
         self._fail(
             "changed" if text else "unreadable",
             "its text is not UTF-8" if text else f"cannot be read: {error}",

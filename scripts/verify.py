@@ -20,7 +20,7 @@ from ledger.operator.rules import OperatorRules
 from ledger.projection import Row
 from ledger.provider.rules import ProviderRules
 from ledger.rebuild import differences
-from ledger.store import EVENTS, SEALS, Store
+from ledger.store import EVENTS, SEALS, NoText, Store
 from ledger.verify import Progress, Readable, Side, Verdict, Verification
 from ledger.verify_breaks import Finding
 from ledger.verify_seals import Lines, Seals
@@ -195,7 +195,7 @@ def _sealed(store: Store) -> Iterator[tuple[int, bytes]]:
 
 def _unread(error: Exception, *, position: int | None) -> Verdict:
     """Returns the verdict of a book that does not even say whose it is, or what its seals are."""
-    unreadable = isinstance(error, PersistenceError) and "UTF-8" not in str(error)
+    unreadable = isinstance(error, PersistenceError) and not isinstance(error, NoText)
     finding = Finding(
         kind="unreadable" if unreadable else "changed",
         position=position,

@@ -16,6 +16,7 @@ import msgspec
 from eventsourcing.persistence import (
     ApplicationRecorder,
     Notification,
+    OperationalError,
     PersistenceError,
     StoredEvent,
 )
@@ -61,6 +62,10 @@ class StoreUnfit(Exception):
 
 class Presumed(Exception):
     """What a transaction presumed was not so: nothing was written, and it can be decided anew."""
+
+
+class NoText(OperationalError):
+    """A text that was read is none, in UTF-8: no book writes such a one."""
 
 
 class FlushFailed(PersistenceError):

@@ -30,6 +30,7 @@ from ledger.store import (
     SEALS,
     Asked,
     Loaded,
+    NoText,
     Presumed,
     StoreUnfit,
     parts_of,
@@ -51,6 +52,7 @@ from ledger.store.sql_postgres import (
     NOTHING_WRITTEN,
     PRESUME,
     SCAN,
+    SCAN_BYTES,
     SEALED,
     SIZE,
     SNAPSHOT,
@@ -59,6 +61,7 @@ from ledger.store.sql_postgres import (
     TABLES,
     TRY_WRITE,
     WRITERS,
+    WRITES,
     appending,
     keyed,
     marked,
@@ -71,12 +74,6 @@ SCHEMA = "roundbook"
 """Where a URL names none."""
 
 PAGE = 2000
-WRITES = (
-    "-c jit=off -c plan_cache_mode=force_generic_plan"
-    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
-)
-"""Whoever writes finds each row by its key, planned once, however large a table was when it was planned."""
-
 ENCODINGS = ("UTF8", "SQL_ASCII")
 """Of databases that keep every text as it is sent; the second keeps bytes, and asks no questions."""
 
@@ -92,7 +89,7 @@ Loading = tuple[psycopg.Cursor[Any] | None, dict[str, psycopg.Cursor[Any]]]
 class PostgresStore(SqlStore):
     """Events, chain and tables in one schema."""
 
-    STATE = "convert_to(state, 'UTF8')"
+    STATE = "convert_to(state, 'SQL_ASCII')"
     remote = True
     deadline_s = 3.0
 
@@ -117,7 +114,7 @@ class PostgresStore(SqlStore):
         self._made: list[Any] = []
         self._ahead: tuple[Asked, Loaded] | None = None
         self._may_presume, self._presumed, self._calm = True, False, 0
-        self._warning = ""
+        self._warning, self._keeps_bytes = "", False
         self._watch = Watch()
         self._teller = Teller(self._connect, self._schema)
         self._listener = Listener(self._connect, self._schema)
@@ -174,6 +171,7 @@ class PostgresStore(SqlStore):
     def _check_encoding(self) -> None:
         """Text that a database cannot keep would be missed only when a player has it in a name."""
         encoding = self._writer.info.parameter_status("server_encoding")
+        self._keeps_bytes = encoding == "SQL_ASCII"
         if encoding not in ENCODINGS:
             detail = f"its text is kept as {encoding}; a book needs a database in UTF8"
             raise StoreUnfit(f"store: {told(self._url)}: {detail}")
@@ -502,10 +500,17 @@ class PostgresStore(SqlStore):
     def scan(self, table: str, *, after: int | None = None) -> Iterator[Row]:
         """Reads rows at whatever position a page at a time, each its own statement, or all in a snapshot."""
         assert table in (EVENTS, SEALS, *self._tables)
-        if table not in (EVENTS, SEALS):
+        if table == SEALS:
+            yield from self._scan_by("number", SEALED, after)
+        elif table != EVENTS:
             yield from self._scan_table(self._tables[table])
-            return
-        statement, key = (SCAN, "position") if table == EVENTS else (SEALED, "number")
+        elif not self._keeps_bytes:
+            yield from self._scan_by("position", SCAN, after)
+        else:  # the server would not send the events before one whose text is none
+            with self._translated():
+                yield from map(_decoded, self._scan_by("position", SCAN_BYTES, after))
+
+    def _scan_by(self, key: str, statement: str, after: int | None) -> Iterator[Row]:
         behind, rest = f"{statement} where {key} > ?", f"order by {key} limit {PAGE}"
         asked = (statement, ()) if after is None else (behind, (after,))
         page = self._read(f"{asked[0]} {rest}", asked[1])
@@ -551,6 +556,11 @@ def _address(url: str) -> tuple[str, str]:
     return address, schema
 
 
+def _decoded(row: Row) -> Row:
+    position, stream, version, topic, *rest = row
+    return position, stream and stream.decode(), version, topic and topic.decode(), *rest
+
+
 def _is_silent(connection: psycopg.Connection[Any]) -> bool:
     """Returns whether an idle connection has nothing to say: that its server ended it, as a rule."""
     waiting = select.poll()
@@ -577,6 +587,8 @@ class _Translated:
         match error:
             case psycopg.Error(sqlstate=state) if state == NOT_AS_PRESUMED:
                 raise Presumed from error
+            case psycopg.errors.CharacterNotInRepertoire() | UnicodeDecodeError():
+                raise NoText("a text is not UTF-8") from error
             case psycopg.IntegrityError():
                 raise persistence.IntegrityError(_text(error)) from error
             case psycopg.OperationalError():

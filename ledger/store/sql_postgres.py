@@ -33,6 +33,12 @@ for each statement execute function stays('events');
 create or replace trigger seals_stay before update or delete or truncate on seals
 for each statement execute function stays('seals');
 """
+WRITES = (
+    "-c jit=off -c plan_cache_mode=force_generic_plan"
+    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+)
+"""Whoever writes finds each row by its key, planned once, however large a table was when it was planned."""
+
 BEGIN = "begin isolation level read committed"
 """Whatever a database's default is: what is read behind the lock is what was there when it was taken."""
 
@@ -48,7 +54,7 @@ HEAD = (
     " (select position, hash from stored_events order by position desc limit 1) newest on true"
 )
 STREAMS = (
-    "select stream, topic, convert_to(state, 'UTF8') from jsonb_array_elements_text(%b) named"
+    "select stream, topic, convert_to(state, 'SQL_ASCII') from jsonb_array_elements_text(%b) named"
     " join stored_events on stream = named order by stream, version"
 )
 NOTHING_WRITTEN = (
@@ -79,8 +85,12 @@ _EVENTS = (
     "insert into stored_events select (e->>0)::bigint, e->>1, (e->>2)::bigint, e->>3, e->>4,"
     " decode(e->>5, 'hex') from jsonb_array_elements(batch->'stored_events') e;"
 )
-SCAN = "select position, stream, version, topic, convert_to(state, 'UTF8'), hash from stored_events"
-SEALED = "select number, position, convert_to(seal, 'UTF8') from seals"
+SCAN = "select position, stream, version, topic, convert_to(state, 'SQL_ASCII'), hash from stored_events"
+SCAN_BYTES = (
+    "select position, convert_to(stream, 'SQL_ASCII'), version, convert_to(topic, 'SQL_ASCII'),"
+    " convert_to(state, 'SQL_ASCII'), hash from stored_events"
+)
+SEALED = "select number, position, convert_to(seal, 'SQL_ASCII') from seals"
 
 
 @cache

@@ -16,7 +16,7 @@ from eventsourcing import persistence
 
 from ledger.files import why
 from ledger.projection import Projection, Row
-from ledger.store import ANEW, EVENTS, SEALS, Asked, FlushFailed, StoreUnfit, remedy
+from ledger.store import ANEW, EVENTS, SEALS, Asked, FlushFailed, NoText, StoreUnfit, remedy
 from ledger.store.chain import Head
 from ledger.store.sql import Shape, SqlStore, difference
 
@@ -387,7 +387,7 @@ class _Translated:
         if isinstance(error, apsw.Error):
             raise persistence.OperationalError(str(error)) from error
         if isinstance(error, UnicodeDecodeError):
-            raise persistence.OperationalError("a text is not UTF-8") from error
+            raise NoText("a text is not UTF-8") from error
 
 
 _TRANSLATED = _Translated()

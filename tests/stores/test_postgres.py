@@ -284,6 +284,38 @@ def test_a_database_that_keeps_bytes_keeps_a_book(server):
         assert is_known_to_another(url) == (True, False)
 
 
+@pytest.mark.parametrize("position", [1, 2, 4])
+@pytest.mark.parametrize("column", ["stream", "topic", "state"])
+def test_a_text_that_is_none_is_found_in_its_place_where_a_database_keeps_bytes(
+    server, column, position
+):
+    with database(server, "SQL_ASCII") as url:
+        with closing(controls.new_book(url)) as book:
+            controls.fund(book)
+            book.submit(bet("one"))
+        with psycopg.connect(f"{url}?options=-csearch_path%3Droundbook") as connection:
+            connection.execute("alter table stored_events disable trigger stored_events_stay")
+            connection.execute(
+                f"update stored_events set {column} = convert_from('\\xff', 'SQL_ASCII')"
+                f" where position = {position}"
+            )
+            connection.execute("alter table stored_events enable trigger stored_events_stay")
+
+        assert books.run(url).output.startswith(f"position {position}: changed: ")
+        if column == "state":  # whoever plays other rounds is not kept from it
+            controls.new_book(url).close()
+            return
+        with (
+            closing(open_store(url, IN_TRANSACTION)) as store,
+            pytest.raises(StoreUnfit) as unfit,
+        ):
+            Book(store)
+    assert str(unfit.value) == (
+        f"store: the event that follows position {position - 1} cannot be read:"
+        " a text is not UTF-8; roundbook verify tells more"
+    )
+
+
 def test_a_database_that_cannot_keep_every_text_is_unfit(server):
     with database(server, "LATIN1") as url, pytest.raises(StoreUnfit, match="LATIN1"):
         controls.new_book(url)
