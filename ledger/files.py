@@ -18,3 +18,10 @@ def why(file: str | Path) -> str:
     if not os.access(folder, os.W_OK):
         return "; nothing can be written in its folder"
     return "; the disk is full" if shutil.disk_usage(folder).free < LEAST_ROOM_BYTES else ""
+
+
+def unwritable(file: str) -> str:
+    """Returns which of a SQLite file and what lies beside it is there and may not be written; empty as a rule."""
+    parts = (file, f"{file}-wal", f"{file}-shm")
+    locked = (part for part in parts if os.path.exists(part) and not os.access(part, os.W_OK))
+    return next(locked, "")

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import apsw
 from eventsourcing import persistence
 
-from ledger.files import why
+from ledger.files import unwritable, why
 from ledger.projection import Projection, Row
 from ledger.store import ANEW, EVENTS, SEALS, Asked, FlushFailed, NoText, StoreUnfit, remedy
 from ledger.store.chain import Head
@@ -122,6 +122,7 @@ class SQLiteStore(SqlStore):
                 self._connection = self._connect()
                 self._check_mark()
                 return
+            self._check_writable()
             self._check_before(create=create)
             self._connection = self._connect(
                 f"pragma journal_size_limit = {WAL_LIMIT_BYTES}",
@@ -165,6 +166,13 @@ class SQLiteStore(SqlStore):
     def _check_mark(self) -> None:
         if self._connection.pragma("application_id") != BOOK_MARK:
             raise StoreUnfit(f"store: {self._path} is no Roundbook book")
+
+    def _check_writable(self) -> None:
+        """SQLite finds that out at the first bet, of a WAL as a disk that does not flush. Raises StoreUnfit."""
+        locked = unwritable(self._path)
+        if locked:
+            detail = "may not be written: mend its owner, its mode, or what its file system allows"
+            raise StoreUnfit(f"store: {locked} {detail}")
 
     def _check_before(self, *, create: bool) -> None:
         """What is not ours must be as it was when we say so."""

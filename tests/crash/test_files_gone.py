@@ -1,6 +1,7 @@
 import os
 import shutil
-from contextlib import closing
+import subprocess
+from contextlib import closing, contextmanager
 from itertools import count
 
 import apsw
@@ -8,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from ledger.refusals import OutcomeUnknown
-from ledger.store import sqlite
+from ledger.store import StoreUnfit, open_store, sqlite
 from scripts.cli import roundbook
 from tests import controls
 from tests.crash.books import check_the_book
@@ -68,6 +69,37 @@ def test_a_book_whose_files_are_gone_takes_no_bet_and_can_be_copied_from_its_ser
             assert bets.send(number) == 0
             assert server.get("/readyz").status == 200
             check_the_book(books / "book.db", bets.acknowledged)
+
+
+@contextmanager
+def locked(file):
+    if os.geteuid():
+        file.chmod(0o444)
+        yield
+        return
+    bind = ["mount", "--bind", str(file), str(file)]
+    if subprocess.run(bind, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount a file here")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(file)], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(file)], check=True)
+
+
+@pytest.mark.parametrize("name", ["book.db", "book.db-wal", "book.db-shm"])
+@pytest.mark.parametrize("create", [True, False])
+def test_a_book_that_may_be_read_and_not_written_is_refused_at_the_start(tmp_path, name, create):
+    there, left = tmp_path / "there", tmp_path / "left"
+    there.mkdir()
+    with closing(controls.new_book(f"sqlite:///{there}/book.db")) as book:
+        controls.fund(book)
+        shutil.copytree(there, left)  # as a crash leaves it
+    with locked(left / name):
+        with pytest.raises(StoreUnfit) as unfit:
+            open_store(f"sqlite:///{left}/book.db", create=create)
+        assert str(unfit.value).startswith(f"store: {left}/{name} may not be written: mend its ")
+    controls.new_book(f"sqlite:///{left}/book.db").close()
 
 
 def test_a_book_behind_a_link_takes_bets_until_the_file_it_leads_to_is_gone(tmp_path):
