@@ -86,7 +86,8 @@ MOVED = (
 
 WRITTEN_OVER = (
     " is shorter than it was: somebody wrote over it, or vacuumed it, while it was open. Stop this"
-    " service; where roundbook verify does not hold, a copy belongs in its place, with neither -wal nor -shm"
+    " service: where roundbook verify then holds, start it again; where not, a copy belongs in its place,"
+    " with neither -wal nor -shm"
 )
 
 _FOUND = "select type, name, sql, tbl_name from sqlite_schema"

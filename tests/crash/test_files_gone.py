@@ -17,6 +17,7 @@ from tests.crash.load import PLAYERS
 from tests.crash.test_disk_full import Bets
 from tests.http import wire
 from tests.http.server import serving, until
+from tests.verify.books import run
 
 
 def remove(folder):
@@ -156,3 +157,28 @@ def test_a_book_that_an_older_one_is_written_over_in_place_takes_no_bet_for_ever
         with path.open("r+b") as file:
             file.write(newer)
         assert is_missed()
+
+
+def test_a_book_that_was_vacuumed_takes_no_bet_until_it_was_stopped_and_holds(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sqlite, "LOOK_S", 0)
+    path = tmp_path / "book.db"
+    with closing(controls.new_book(f"sqlite:///{path}")) as book:
+        controls.fund(book)
+        with closing(apsw.Connection(str(path))) as theirs:
+            theirs.execute("create table t (x); insert into t values (zeroblob(1000000))")
+            theirs.execute("drop table t; pragma wal_checkpoint(truncate)")
+            book.submit(controls.deposit(reference="before"))
+            theirs.execute("vacuum; pragma wal_checkpoint(truncate)")
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown) as unknown:
+                book.submit(controls.deposit(reference="meanwhile"))
+            assert "where roundbook verify then holds, start it again" in str(
+                unknown.value.__cause__
+            )
+
+    assert "all hold" in run(path).output
+    with closing(controls.new_book(f"sqlite:///{path}")) as book:
+        assert book.submit(controls.deposit(reference="meanwhile")).recorded
+    assert "all hold" in run(path).output
