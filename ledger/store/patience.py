@@ -1,6 +1,7 @@
 """No wait for a PostgreSQL server is without end: not for a connection, and not for an answer."""
 
 import os
+import select
 import socket
 import threading
 import time
@@ -43,14 +44,17 @@ class Hosts:
     def __init__(self, address: str) -> None:
         said = conninfo_to_dict(address)
         names, ports = (str(said.get(key) or "").split(",") for key in ("host", "port"))
-        self._address = address
+        self._address, self._options = address, said.get("options") or ""
         ports = ports * len(names) if len(ports) == 1 else ports
         plain = "hostaddr" not in said and len(names) == len(ports)  # else the driver's own affair
         self._hosts = list(zip(names, ports, strict=True)) if plain else []
 
-    def connect(self, **how: Any) -> psycopg.Connection[Any]:
-        """Returns a new connection to the first that takes one. Raises psycopg's OperationalError."""
-        hosts = self._hosts
+    def connect(self, options: str = "", **how: Any) -> psycopg.Connection[Any]:
+        """Returns a new connection to the first that takes one. Raises psycopg's OperationalError.
+
+        `options`: for the session, more than the address has, and before those.
+        """
+        hosts, how = self._hosts, {**how, "options": f"{self._options} {options}"}
         if len(hosts) < 2:
             return psycopg.connect(self._address, **how)
         host, port = (",".join(parts) for parts in zip(*hosts, strict=True))
@@ -91,6 +95,13 @@ class Watch:
             for connection, since in list(self._since.items()):
                 if since < late:
                     _cut(connection)
+
+
+def is_silent(connection: psycopg.Connection[Any]) -> bool:
+    """Returns whether an idle connection has nothing to say: that its server ended it, as a rule."""
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return not waiting.poll(0)
 
 
 def _cut(connection: psycopg.Connection[Any]) -> None:

@@ -5,7 +5,6 @@ have one order, and whoever reads by position misses nothing. Every wait has an 
 """
 
 import re
-import select
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from functools import partial
 from itertools import islice
 from queue import Empty
 from typing import Any, LiteralString
-from urllib.parse import parse_qsl, urlencode, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlunsplit
 
 import msgspec
 import psycopg
@@ -39,21 +38,24 @@ from ledger.store import (
 )
 from ledger.store.chain import Head
 from ledger.store.notify import Listener, Teller
-from ledger.store.patience import LOST_S, TCP, WAITS, Hosts, Watch
+from ledger.store.patience import LOST_S, TCP, WAITS, Hosts, Watch, is_silent
 from ledger.store.shape_postgres import CANNOT_MAKE, made, shape
 from ledger.store.sql import Shape, SqlStore, Table, difference
 from ledger.store.sql_postgres import (
     APPEND,
     BEGIN,
     COPIES,
+    ENCODINGS,
     HEAD,
     LOCK,
     NOT_AS_PRESUMED,
     NOTHING_WRITTEN,
+    OPTIONS_LOST,
     PRESUME,
     SCAN,
     SCAN_BYTES,
     SEALED,
+    SESSION,
     SIZE,
     SNAPSHOT,
     STAYS,
@@ -74,9 +76,6 @@ SCHEMA = "roundbook"
 """Where a URL names none."""
 
 PAGE = 2000
-ENCODINGS = ("UTF8", "SQL_ASCII")
-"""Of databases that keep every text as it is sent; the second keeps bytes, and asks no questions."""
-
 ONLY_READS = "; this server is a copy, or may only be read: name the one that is written"
 
 CALM_AFTER = 4
@@ -119,7 +118,7 @@ class PostgresStore(SqlStore):
         self._teller = Teller(self._connect, self._schema)
         self._listener = Listener(self._connect, self._schema)
         try:
-            self._check_encoding()
+            self._check_session()
             if create and not read_only:
                 self._create()
             else:
@@ -168,12 +167,18 @@ class PostgresStore(SqlStore):
     def _connect(self, more: str = "") -> psycopg.Connection[Any]:
         return _connected(self._hosts, self._schema, more)
 
-    def _check_encoding(self) -> None:
-        """Text that a database cannot keep would be missed only when a player has it in a name."""
-        encoding = self._writer.info.parameter_status("server_encoding")
+    def _check_session(self) -> None:
+        """Text that a database cannot keep would be missed only when a player has it in a name.
+
+        Without what a session is begun with, all books of a database would be one.
+        """
+        encoding, detail = self._writer.info.parameter_status("server_encoding"), ""
         self._keeps_bytes = encoding == "SQL_ASCII"
         if encoding not in ENCODINGS:
             detail = f"its text is kept as {encoding}; a book needs a database in UTF8"
+        elif not self._is("current_setting('search_path') = %s", self._schema):
+            detail = OPTIONS_LOST
+        if detail:
             raise StoreUnfit(f"store: {told(self._url)}: {detail}")
 
     def _create(self) -> None:
@@ -274,7 +279,7 @@ class PostgresStore(SqlStore):
         self._unsent.clear()
         writer = self._writer
         calm = self._calm >= CALM_AFTER and self._head.position > 0
-        self._presumed = presumed and self._may_presume and calm and _is_silent(writer)
+        self._presumed = presumed and self._may_presume and calm and is_silent(writer)
         if self._presumed:
             self._found, self._ahead = self._head, (ahead, ({}, {table: {} for table in ahead[1]}))
             return
@@ -533,8 +538,8 @@ def listener(url: str) -> Listener:
 
 
 def _connected(hosts: Hosts, schema: str, more: str) -> psycopg.Connection[Any]:
-    options = f"{WAITS} -c search_path={schema} -c synchronous_commit=on -c timezone=UTC {more}"
-    return hosts.connect(autocommit=True, client_encoding="UTF8", options=options, **TCP)
+    options = f"{WAITS} {SESSION} -c search_path={schema} {more}"
+    return hosts.connect(options, autocommit=True, client_encoding="UTF8", **TCP)
 
 
 def _address(url: str) -> tuple[str, str]:
@@ -543,11 +548,11 @@ def _address(url: str) -> tuple[str, str]:
         parts = parts_of(url)
     except ValueError as error:
         raise StoreUnfit(f"store: {error}") from None
-    given = dict(parse_qsl(parts.query))
+    given = dict(parse_qsl(parts.query.replace("+", "%2B")))  # no blank to libpq
     schema = given.pop("schema", SCHEMA)
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", schema):
         raise StoreUnfit(f"store: {schema!r} is no schema: lower-case letters, digits and _")
-    address = urlunsplit(parts._replace(query=urlencode(given)))
+    address = urlunsplit(parts._replace(query=urlencode(given, quote_via=quote)))
     try:
         conninfo_to_dict(address)
     except psycopg.ProgrammingError:  # its text quotes a password, or what may be a part of one
@@ -559,13 +564,6 @@ def _address(url: str) -> tuple[str, str]:
 def _decoded(row: Row) -> Row:
     position, stream, version, topic, *rest = row
     return position, stream and stream.decode(), version, topic and topic.decode(), *rest
-
-
-def _is_silent(connection: psycopg.Connection[Any]) -> bool:
-    """Returns whether an idle connection has nothing to say: that its server ended it, as a rule."""
-    waiting = select.poll()
-    waiting.register(connection.fileno(), select.POLLIN)
-    return not waiting.poll(0)
 
 
 def _text(error: psycopg.Error) -> str:

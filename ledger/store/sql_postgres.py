@@ -39,6 +39,16 @@ WRITES = (
 )
 """Whoever writes finds each row by its key, planned once, however large a table was when it was planned."""
 
+SESSION = "-c synchronous_commit=on -c timezone=UTC -c client_min_messages=warning -c quote_all_identifiers=off"
+"""Whatever a role has: that a commit is on no copy is told by a warning, a shape without quotes."""
+
+OPTIONS_LOST = (
+    "a pooler before it drops the options that a session begins with: name the server itself"
+)
+
+ENCODINGS = ("UTF8", "SQL_ASCII")
+"""Of databases that keep every text as it is sent; the second keeps bytes, and asks no questions."""
+
 BEGIN = "begin isolation level read committed"
 """Whatever a database's default is: what is read behind the lock is what was there when it was taken."""
 

@@ -85,6 +85,19 @@ def test_a_bet_whose_copies_were_not_waited_for_is_an_outcome_unknown(cluster, b
     assert isinstance(bet_while_no_copy_answers(cluster, book), OutcomeUnknown)
 
 
+def test_nor_is_it_answered_where_the_role_hears_of_no_warning(cluster, book) -> None:
+    with psycopg.connect(cluster.url, autocommit=True) as connection:
+        connection.execute("alter role postgres set client_min_messages = error")
+    try:
+        book.store._connection.close()
+        tell(cluster, NOBODY)
+        assert isinstance(bet_while_no_copy_answers(cluster, book), OutcomeUnknown)
+    finally:
+        tell(cluster, ALONE)
+        with psycopg.connect(cluster.url, autocommit=True) as connection:
+            connection.execute("alter role postgres reset client_min_messages")
+
+
 def test_a_store_that_does_not_listen_for_the_warning_would_answer_it(
     cluster, book, monkeypatch
 ) -> None:

@@ -13,7 +13,7 @@ from ledger.operator.book import MAPPER, Book
 from ledger.rebuild import differences, rebuild
 from ledger.refusals import OutcomeUnknown
 from ledger.store import Appended, StoreUnfit, open_store, parts_of, told
-from ledger.store.patience import LOOK_S, Watch
+from ledger.store.patience import LOOK_S, Hosts, Watch
 from ledger.store.sql_postgres import LOCK
 from projections import IN_TRANSACTION
 from scripts.cli import roundbook
@@ -149,6 +149,49 @@ def test_a_book_that_is_not_there_is_not_made(url, how):
         open_store(url, **how)
     with pytest.raises(StoreUnfit, match="there is no schema"):
         open_store(url, **how)
+
+
+def test_a_pooler_that_drops_a_session_s_options_is_refused_before_anything_is_made(
+    server, url, monkeypatch
+):
+    connect = Hosts.connect
+    monkeypatch.setattr(Hosts, "connect", lambda self, _, **how: connect(self, **how))
+    for how in ({}, {"create": False}, {"read_only": True}):
+        with pytest.raises(StoreUnfit, match=r"a pooler before it drops .* name the server itself"):
+            open_store(url, IN_TRANSACTION, **how)
+    with psycopg.connect(server.url) as connection:
+        made = "select count(*) from pg_namespace where nspname in (%s, %s)"
+        there = "select to_regclass('public.stored_events')"
+        assert connection.execute(made, (url.partition("?schema=")[2], "public")).fetchone() == (1,)
+        assert connection.execute(there).fetchone() == (None,)
+
+
+def test_a_parameter_of_the_url_s_own_is_what_libpq_takes_it_for(url):
+    with closing(open_store(f"{url}&application_name=a+b%20c%2Bd")) as store:
+        assert store._writer.info.parameter_status("application_name") == "a+b c+d"
+
+
+def test_options_of_the_url_s_own_count_beside_those_of_a_book(url):
+    of_theirs = "&options=-c%20work_mem%3D77kB%20-c%20search_path%3Dpublic"
+    with closing(open_store(url + of_theirs, IN_TRANSACTION)) as store:
+        said = store._writer.execute(
+            "select current_setting('work_mem'), current_setting('search_path')"
+        )
+        assert said.fetchone() == ("77kB", url.partition("?schema=")[2])
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["quote_all_identifiers = on", "search_path = public", "standard_conforming_strings = off"],
+)
+def test_a_book_is_the_same_whatever_its_role_has_set(server, setting):
+    role = f"role_{uuid4().hex}"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"create role {role} login; alter role {role} set {setting}")
+        connection.execute(f"grant create on database postgres to {role}")
+    url = server.url.replace("postgres@", f"{role}@") + f"?schema={role}"
+    assert is_known_to_another(url) == (True, False)
+    assert books.run(url).exit_code == 0
 
 
 def test_each_schema_is_a_book_of_its_own(postgres):
