@@ -69,32 +69,12 @@ def create_app(
     """
     store = store or open_store(settings.store, IN_TRANSACTION)
     _check_spelling(settings, store)
-    turns = Turns()
-    book = Book(store, settings.house(), latch=turns.latch, on_defect=http.log_defect, now=now)
-    app = http.App("api", title="Roundbook", version="0.1.0", docs_path=None)
-    app.url_map.merge_slashes = False  # an id may hold them
-    app.url_map.converters["id"] = http.Id
-    app.config.update(dict.fromkeys(http.UNTOLD, False))
-    app.security_schemes = PARTNER
-    app.extensions["book"] = book
-    app.extensions["turns"] = turns
-    app.extensions["background"] = []
-    app.extensions["sealers"] = {}
-    app.after_request(http.close_unread)
-    if settings.server.log_requests:
-        http.log_requests(app, hidden.masking(_secrets(settings)))
-    read = hidden.without(token for each in settings.provider for token in each.tokens)
-    served: dict[str, WalletPath] = {}
-    for name, (prefix, calls) in WALLET.items():
-        own = paths(prefix, calls, _partners(settings, name), book, read)
-        app.register_blueprint(wallet(name, own))
-        served |= own
-    app.extensions["direct"] = _direct(settings, served)
-    providers = {p.id.casefold(): p.id for p in settings.provider}
+    app = _new_app(settings)
+    latch = app.extensions["turns"].latch
+    book = Book(store, settings.house(), latch=latch, on_defect=http.log_defect, now=now)
+    app.extensions |= {"book": book, "copies": _copies(settings)}
     shelf = Shelf(settings.audit_files(), lambda party: books_of(app)[party].store.head().position)
-    app.extensions["copies"] = copies = _copies(settings)
-    reading = Reading(copies["operator"]) if "operator" in copies else book
-    app.register_blueprint(admin(book, bearer(settings.tokens()), providers, shelf, read, reading))
+    _add_operator(app, settings, book, shelf)
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", DOCS))
     if settings.provider_book:
         _add_provider(app, settings, now, shelf)
@@ -107,6 +87,35 @@ def create_app(
     _handle_errors(app)
     app.wsgi_app = http.AnyCase(app.wsgi_app, _paths(settings))  # type: ignore[method-assign]
     return app
+
+
+def _new_app(settings: Settings) -> APIFlask:
+    """Returns an application without a path, and the places where its parts find one another."""
+    app = http.App("api", title="Roundbook", version="0.1.0", docs_path=None)
+    app.url_map.merge_slashes = False  # an id may hold them
+    app.url_map.converters["id"] = http.Id
+    app.config.update(dict.fromkeys(http.UNTOLD, False))
+    app.security_schemes = PARTNER
+    app.extensions |= {"turns": Turns(), "background": [], "sealers": {}}
+    app.after_request(http.close_unread)
+    if settings.server.log_requests:
+        http.log_requests(app, hidden.masking(_secrets(settings)))
+    return app
+
+
+def _add_operator(app: APIFlask, settings: Settings, book: Book, shelf: Shelf) -> None:
+    """Adds the wallet that providers call, and the back office."""
+    read = hidden.without(token for each in settings.provider for token in each.tokens)
+    served: dict[str, WalletPath] = {}
+    for name, (prefix, calls) in WALLET.items():
+        own = paths(prefix, calls, _partners(settings, name), book, read)
+        app.register_blueprint(wallet(name, own))
+        served |= own
+    app.extensions["direct"] = _direct(settings, served)
+    providers = {p.id.casefold(): p.id for p in settings.provider}
+    copy = app.extensions["copies"].get("operator")
+    reading = Reading(copy) if copy else book
+    app.register_blueprint(admin(book, bearer(settings.tokens()), providers, shelf, read, reading))
 
 
 def _copies(settings: Settings) -> dict[str, Store]:

@@ -36,25 +36,25 @@ def ops(book: Book, provider: ProviderBook | None) -> APIBlueprint:
         if not (book.writes and (provider is None or provider.writes)):
             return json_response({"status": "the writer has stopped"}, 503)
         try:
-            book.check_writing()
-            if provider:
-                provider.check_writing()
-            head = book.store.head()
-            ready = {
-                "status": "ready",
-                "position": head.position,
-                "hash": head.hash.hex(),
-                "copies": book.store.copies(),
-            }
-            if provider:
-                head = provider.store.head()
-                ready["provider_position"] = head.position
-                ready["provider_hash"] = head.hash.hex()
-                ready["sweep"] = "stopped" if provider.sweep().stopped_at else "running"
-            return json_response(ready)
+            return json_response(_ready(book, provider))
         except PersistenceError as error:
             log_defect(error)
             said = "the store cannot be read or written; the log says why"
             return json_response({"status": said}, 503)
 
     return blueprint
+
+
+def _ready(book: Book, provider: ProviderBook | None) -> dict[str, Any]:
+    """Returns how far the books go, which can be written. Raises PersistenceError."""
+    book.check_writing()
+    if provider:
+        provider.check_writing()
+    position, hashed = book.store.head()
+    copies = book.store.copies()
+    ready = {"status": "ready", "position": position, "hash": hashed.hex(), "copies": copies}
+    if provider is None:
+        return ready
+    position, hashed = provider.store.head()
+    sweep = "stopped" if provider.sweep().stopped_at else "running"
+    return {**ready, "provider_position": position, "provider_hash": hashed.hex(), "sweep": sweep}

@@ -240,19 +240,47 @@ def _cash(timeline: Sequence[Entry], then: RoundAsOf) -> Chart | None:
 def wallet(look: Look) -> View:
     """Returns a wallet as of a position or a time, with its statement and rounds."""
     user, currency = look.text("user"), look.text("currency")
-    at = time_or_position(look)
+    found = _balance(look, user, currency)
+    at, db, limit = found.position, look.db, look.limit
+    past = None if at == as_of.head(db).position else at
+    option = [] if past is None else ["--at", str(at)]
+    asked = [f"--user={user}", f"--currency={currency}"]
+    cash, frozen = to_text(found.cash, found.scale), browse.is_frozen(db, user, currency, at=at)
+    said = {field: value for field, value in asdict(found).items() if field != "scale"}
+    return View(
+        f"Wallet of {user} in {currency}" + (f" as of position {at}" if option else ""),
+        {"wallet": {**said, "cash": cash, "frozen": frozen}},
+        {
+            "statement": browse.statement(db, user, currency, at=at, limit=limit),
+            "rounds": browse.rounds_of(db, user, currency=currency, upto=past, limit=limit),
+        },
+        [
+            shell("balance", user, currency, options=[*option, "--from", look.file]),
+            shell("report", "daily-wallets", look.file, options=asked),
+        ],
+        {
+            "chart": _balances(look, found),
+            "at": at,
+            "now": past is None,
+            "earlier": _earlier(look, found),
+        },
+    )
+
+
+def _balance(look: Look, user: str, currency: str) -> as_of.Balance:
+    """Returns a wallet as it is asked for. Raises Elsewhere where only events speak of it, Unasked, NotThere."""
     try:
-        found = as_of.balance(look.db, user, currency, at=at)
+        return as_of.balance(look.db, user, currency, at=time_or_position(look))
     except NotThere:
-        past = {"at", "as_of"} & look.query.keys()
-        if (
-            look.party == "operator"
-            and not past
-            and browse.is_named(look.db, user, currency=currency)
-        ):
+        now = look.party == "operator" and not {"at", "as_of"} & look.query.keys()
+        if now and browse.is_named(look.db, user, currency=currency):
             raise Elsewhere(look.about("search", q=user)) from None
         raise
-    known = browse.balances(look.db, user, currency, at=at)
+
+
+def _balances(look: Look, found: as_of.Balance) -> Chart | None:
+    """Returns a wallet's cash after each event that moved it, up to where it is looked at."""
+    known = browse.balances(look.db, found.user, found.currency, at=found.position)
     steps = [
         Step(
             _ms(point.at),
@@ -262,45 +290,7 @@ def wallet(look: Look) -> View:
         )
         for point in known
     ]
-    last = as_of.head(look.db).position
-    option = [] if at == last else ["--at", str(at)]
-    said = asdict(found)
-    del said["scale"]
-    return View(
-        f"Wallet of {user} in {currency}" + (f" as of position {at}" if option else ""),
-        {
-            "wallet": {
-                **said,
-                "cash": to_text(found.cash, found.scale),
-                "frozen": browse.is_frozen(look.db, user, currency, at=at),
-            }
-        },
-        {
-            "statement": browse.statement(look.db, user, currency, at=at, limit=look.limit),
-            "rounds": browse.rounds_of(
-                look.db,
-                user,
-                currency=currency,
-                upto=None if at == last else at,
-                limit=look.limit,
-            ),
-        },
-        [
-            shell("balance", user, currency, options=[*option, "--from", look.file]),
-            shell(
-                "report",
-                "daily-wallets",
-                look.file,
-                options=[f"--user={user}", f"--currency={currency}"],
-            ),
-        ],
-        {
-            "chart": step_line(steps, scale=found.scale),
-            "at": at,
-            "now": at == last,
-            "earlier": _earlier(look, found),
-        },
-    )
+    return step_line(steps, scale=found.scale)
 
 
 def _earlier(look: Look, found: as_of.Balance) -> int | None:
