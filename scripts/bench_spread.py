@@ -107,7 +107,8 @@ def _shares(world: World, dice: random.Random) -> list[float]:
     """Returns the operators' bets a day: the second has half of the first's, the third a third, and so on."""
     sizes = [1 / rank for rank in range(1, world.operators + 1)]
     dice.shuffle(sizes)
-    return [world.bets_a_day * size / sum(sizes) for size in sizes]
+    whole = sum(sizes)
+    return [world.bets_a_day * size / whole for size in sizes]
 
 
 def _day(bets: float, dice: random.Random) -> list[float]:
@@ -117,7 +118,8 @@ def _day(bets: float, dice: random.Random) -> list[float]:
         1 + 0.8 * math.cos(2 * math.pi * (minute - evening) / MINUTES) + dice.uniform(-0.05, 0.05)
         for minute in range(MINUTES)
     ]
-    return [bets / 86400 * MINUTES * each / sum(curve) for each in curve]
+    whole = sum(curve)
+    return [bets / 86400 * MINUTES * each / whole for each in curve]
 
 
 def _placed(peaks: Sequence[float], most: float) -> list[list[int]]:
