@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from api.audit.door import Door
 from api.audit.pages import pages, refused
 from api.audit.shelf import Shelf
+from api.settings import Server
 from projections import as_of
 from scripts import options
 from scripts.opened import opened
@@ -45,7 +46,7 @@ def audit_serve(*, files: tuple[Path, ...], host: str, port: int, token: str | N
         raise click.UsageError("others can reach this address: give a --token")
     shelf = Shelf(_by_party(files))
     check_free(host, port)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/audit"
+    url = f"{Server(host=host, port=port).url}/audit"
     with alone_on(host, port) as address:
         click.echo(f"{', '.join(map(str, files))} on {url}")
         server = WebServer(

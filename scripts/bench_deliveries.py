@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -22,7 +23,8 @@ from ledger.provider.wire import Remote
 from ledger.store import open_store
 from projections.provider import IN_TRANSACTION
 from scripts import options
-from scripts.bench_report import medians
+from scripts.bench_load import at_share
+from scripts.bench_report import in_turns
 from scripts.bench_server import wallet
 from scripts.tables import show
 
@@ -51,11 +53,8 @@ def deliveries(refunds: int, runs: int, folder: Path, *, as_json: bool) -> None:
     Example: roundbook bench deliveries --runs 5
     """
     with wallet() as port:
-        taken: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-        for _ in range(runs):
-            for way, owed in WAYS.items():
-                taken[way].append(_run(owed, port=port, refunds=refunds, folder=folder))
-    found = {way: medians(of, FIGURES) for way, of in taken.items()}
+        run = partial(_run, port=port, refunds=refunds, folder=folder)
+        found = in_turns({way: partial(run, owed) for way, owed in WAYS.items()}, runs, FIGURES)
     if as_json:
         click.echo(msgspec.json.encode({"refunds": refunds, "runs": runs, **found}))
         return
@@ -120,13 +119,13 @@ def _delivered(book: Book, logins: set[str], port: int, refunds: int) -> dict[st
         allow_private=True,
         timeout_s=TIMEOUT_S,
     )
-    took_ms: list[float] = []
+    took: list[float] = []
     finished = threading.Event()
 
     def settled(state: Round) -> None:
         if state.status == "Cancelled":
-            took_ms.append((perf_counter() - started) * 1000)
-            if len(took_ms) == refunds:
+            took.append(perf_counter() - started)
+            if len(took) == refunds:
                 finished.set()
 
     courier = Courier(book, dict.fromkeys(logins, remote), worker="b", on_settled=settled)
@@ -134,16 +133,12 @@ def _delivered(book: Book, logins: set[str], port: int, refunds: int) -> dict[st
     try:
         started = perf_counter()
         finished.wait(LONGEST_S)
-        counted = sorted(took_ms)[:refunds]
+        counted = sorted(took)[:refunds]
     finally:
         courier.stop()
     return {
         "confirmed": len(counted),
-        "per_s": 1000 * len(counted) / counted[-1] if counted else 0,
-        "p50_ms": _at(counted, 0.5),
-        "p99_ms": _at(counted, 0.99),
+        "per_s": len(counted) / counted[-1] if counted else 0,
+        "p50_ms": at_share(counted, 0.5) if counted else 0,
+        "p99_ms": at_share(counted, 0.99) if counted else 0,
     }
-
-
-def _at(sorted_: Sequence[float], part: float) -> float:
-    return sorted_[min(len(sorted_) - 1, int(part * len(sorted_)))] if sorted_ else 0

@@ -1,6 +1,5 @@
 """`roundbook bench pgledger`: its transfers beside our bets, on one PostgreSQL server, with as many connections."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,8 +11,8 @@ import msgspec
 from ledger.counted import many
 from scripts import options
 from scripts.bench_load import at_share
-from scripts.bench_postgres import FIGURES, ROOM, load_of, serving
-from scripts.bench_report import machine, medians
+from scripts.bench_postgres import FIGURES, ROOM, Load, load_of, serving
+from scripts.bench_report import in_turns, machine
 from scripts.private_postgres import NoPostgres, Server, running
 from scripts.tables import show
 
@@ -85,15 +84,14 @@ def _measured(
         _install(server, checkout)
         ports = serving(server, 1, folder=folder, stack=stack)
         transfers = partial(_transfers, server, seconds, connections, folder)
-        ways: dict[str, Callable[[], dict[str, float]]] = {
+        ways: dict[str, Load] = {
             "our bets, over HTTP": partial(
                 load_of, ports, connections=connections, seconds=seconds
             ),
             f"pgledger, {PLAYERS} accounts": partial(transfers, SPREAD),
             "pgledger, every transfer to one house": partial(transfers, ONE_HOUSE),
         }
-        took = [{name: way() for name, way in ways.items()} for _ in range(runs)]
-        return {name: medians([run[name] for run in took], FIGURES) for name in ways}
+        return in_turns(ways, runs, FIGURES)
 
 
 def _install(server: Server, checkout: Path) -> None:

@@ -16,7 +16,7 @@ import msgspec
 from ledger.counted import many
 from ledger.store import StoreUnfit
 from scripts import options
-from scripts.bench_report import machine, medians
+from scripts.bench_report import in_turns, machine
 from scripts.bench_server import answer_of, no_op, service
 from scripts.private_postgres import NoPostgres, Server, following, running
 from scripts.tables import show
@@ -84,8 +84,7 @@ def _measured(runs: int, seconds: float, connections: int, folder: Path) -> dict
             "a copy, waited for": partial(_told, copied, WAIT_FOR_COPY, partial(load, waits)),
             "no-op": partial(load, [stack.enter_context(no_op(1, folder=folder))]),
         }
-        took = [{name: way() for name, way in ways.items()} for _ in range(runs)]
-        http = {name: medians([run[name] for run in took], FIGURES) for name in ways}
+        http = in_turns(ways, runs, FIGURES)
         given = (made, seconds, server.url)
         book = answer_of("scripts.bench_book", *given)
         return {"http": http, **book, **answer_of("scripts.bench_stock", *given)}

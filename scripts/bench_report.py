@@ -4,7 +4,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -47,6 +47,14 @@ def _flush_us(folder: Path) -> float:
 def medians(runs: Sequence[Mapping[str, Any]], figures: Sequence[str]) -> dict[str, float]:
     """Returns each figure's median over some runs."""
     return {figure: statistics.median(run[figure] for run in runs) for figure in figures}
+
+
+def in_turns(
+    ways: Mapping[str, Callable[[], Mapping[str, float]]], runs: int, figures: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Returns the medians of each way of measuring; they take turns, run by run."""
+    took = [{name: way() for name, way in ways.items()} for _ in range(runs)]
+    return {name: medians([run[name] for run in took], figures) for name in ways}
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:
