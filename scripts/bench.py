@@ -66,7 +66,9 @@ class Plan(NamedTuple):
 )
 @click.option("--connections", default=32, show_default=True, type=click.IntRange(1, 1024))
 @options.bench_folder
-@click.option("--quick", is_flag=True, help="One run of a second and no search for thread counts.")
+@click.option(
+    "--quick", is_flag=True, help="One run, of a second at most, and no search for thread counts."
+)
 @options.as_json
 @options.picture
 @click.pass_context
@@ -93,7 +95,7 @@ def bench(
         return
     plan = Plan(folder, connections, seconds, runs, THREADS)
     if quick:
-        plan = plan._replace(seconds=1.0, runs=1, threads=THREADS[-2:-1])
+        plan = plan._replace(seconds=min(seconds, 1.0), runs=1, threads=THREADS[-2:-1])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with Console(stderr=True).status("") as status:
         found = measure(plan, status.update)
