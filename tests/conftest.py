@@ -1,4 +1,6 @@
 import os
+import random
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -91,3 +93,10 @@ def open_book(store_url: str) -> Iterator[Callable[..., Book]]:
 @pytest.fixture
 def book(open_book: Callable[..., Book]) -> Book:
     return open_book()
+
+
+@pytest.fixture
+def seed() -> str:
+    found = os.environ.get("ROUNDBOOK_SEED") or str(random.randrange(10**9))
+    sys.stdout.write(f"ROUNDBOOK_SEED={found}\n")
+    return found

@@ -2,7 +2,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from click.testing import CliRunner
 
 from scripts import cli
 from tests.http import wire
-from tests.http.server import PATIENCE_S, Connection, free_port, until
+from tests.http.server import PATIENCE_S, Connection, argv, clean, free_port, until
 
 BOTH = ("acme", "zeta")
 PLAYER, CASH = wire.PLAYER, "1000.00"
@@ -55,30 +54,9 @@ def _inline(value):
     return json.dumps(value)
 
 
-def roundbook(*arguments, folder, environ=None):
-    return subprocess.run(
-        command(*arguments),
-        cwd=folder,
-        env=clean(environ),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-
-
 def invoked(*arguments):
     """What a verb does where it is called in this process: quick, and as true where nothing is served."""
     return CliRunner().invoke(cli.roundbook, list(map(str, arguments)))
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "scripts.cli", *map(str, arguments)]
-
-
-def clean(environ=None):
-    ours = {key: value for key, value in os.environ.items() if not key.startswith("ROUNDBOOK_")}
-    return {**ours, "PYTHONPATH": str(wire.ROOT), **(environ or {})}
 
 
 def children(process):
@@ -151,7 +129,7 @@ class Several:
     def start(self, *arguments, waits_for=None):
         with self.out.open("ab") as out, self.err.open("ab") as err:
             self.process = subprocess.Popen(
-                command("serve", "--config", self.config, *arguments),
+                argv("serve", "--config", self.config, *arguments),
                 cwd=self.folder,
                 env=clean(),
                 stdout=out,

@@ -6,8 +6,8 @@ from contextlib import closing, contextmanager, suppress
 import pytest
 
 from tests import controls
-from tests.books.several import PLAYER, Several, document, invoked, roundbook, serving
-from tests.http.server import until
+from tests.books.several import PLAYER, Several, document, invoked, serving
+from tests.http.server import roundbook, until
 
 FIELDS = {"id", "party", "url", "store", "state", "head", "bytes", "lag", "error"}
 

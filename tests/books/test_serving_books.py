@@ -16,10 +16,9 @@ from tests.books.several import (
     document,
     invoked,
     is_gone,
-    roundbook,
     serving,
 )
-from tests.http.server import until
+from tests.http.server import roundbook, until
 
 
 @pytest.fixture(scope="module")

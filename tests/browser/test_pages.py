@@ -25,7 +25,7 @@ from tests.audit_pages import (
 )
 from tests.browser.conftest import violations, watched
 from tests.http import wire
-from tests.http.server import Server, free_port, until
+from tests.http.server import Server, clean, free_port, until
 from tests.provider import examples
 
 ROUND = {"partner": controls.PROVIDER, "round": controls.ROUND}
@@ -490,11 +490,10 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def audit_served(folder: Path, *files: Path) -> Iterator[str]:
     """Gives the address of `roundbook audit-serve` over audit files."""
     port = free_port()
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("ROUNDBOOK_")}
     process = subprocess.Popen(
         [sys.executable, "-c", SERVE, "audit-serve", "--port", str(port), *map(str, files)],
         cwd=folder,
-        env={**clean, "PYTHONPATH": str(wire.ROOT)},
+        env=clean(),
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )

@@ -7,11 +7,10 @@ import pytest
 
 from ledger.store import StoreUnfit, open_store
 from tests import controls
-from tests.books.several import roundbook
 from tests.crash.books import check_the_book
 from tests.crash.load import PLAYERS
 from tests.http import wire
-from tests.http.server import serving, until
+from tests.http.server import roundbook, serving, until
 
 
 def bet(number):

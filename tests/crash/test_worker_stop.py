@@ -9,9 +9,8 @@ from api.configuration import settle
 from ledger.provider.book import Book
 from ledger.store import open_store
 from projections.provider import IN_TRANSACTION
-from tests.books.several import clean, command
 from tests.http import provider, wire
-from tests.http.server import PATIENCE_S, as_toml, free_port, until
+from tests.http.server import PATIENCE_S, argv, as_toml, clean, free_port, until
 from tests.provider import examples
 
 STOPPED_WITHIN_S = 10
@@ -49,7 +48,7 @@ def started(config, tmp_path):
         with (tmp_path / "err").open("wb") as err:
             running.append(
                 subprocess.Popen(
-                    command(verb, "--config", config),
+                    argv(verb, "--config", config),
                     cwd=tmp_path,
                     env=environ,
                     stdout=subprocess.DEVNULL,

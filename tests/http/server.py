@@ -36,6 +36,28 @@ def as_toml(document):
     return "\n".join([*lines, *tables, ""])
 
 
+def argv(*arguments):
+    return [sys.executable, "-m", "scripts.cli", *map(str, arguments)]
+
+
+def clean(environ=None):
+    """Our environment without the settings of another roundbook."""
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("ROUNDBOOK_")}
+    return {**ours, "PYTHONPATH": str(wire.ROOT), **(environ or {})}
+
+
+def roundbook(*arguments, folder=None, environ=None):
+    return subprocess.run(
+        argv(*arguments),
+        cwd=folder,
+        env=clean(environ),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
 class Server:
     def __init__(self, folder, document=None, *, name="server", wrapped_in=(), environ=None):
         self.port, self.folder, self.name = free_port(), folder, name
@@ -43,21 +65,17 @@ class Server:
         self.config = folder / f"{name}.toml"
         self.config.write_text(as_toml(document))
         self.out, self.err = folder / f"{name}.out", folder / f"{name}.err"
-        self._wrapped_in, self._environ = list(wrapped_in), environ or {}
+        self._wrapped_in, self._environ = wrapped_in, environ
         self.options = ()
         self.process = None
 
     def start(self, *, ready=True):
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("ROUNDBOOK_")}
+        serve = argv("serve", "--config", self.config, "--port", self.port, *self.options)
         with self.out.open("ab") as out, self.err.open("ab") as err:
             self.process = subprocess.Popen(
-                [
-                    *self._wrapped_in,
-                    *(sys.executable, "-m", "scripts.cli", "serve"),
-                    *("--config", str(self.config), "--port", str(self.port), *self.options),
-                ],
+                [*self._wrapped_in, *serve],
                 cwd=self.folder,
-                env={**clean, "PYTHONPATH": str(wire.ROOT), **self._environ},
+                env=clean(self._environ),
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
@@ -74,12 +92,10 @@ class Server:
             return False
 
     def stop(self, patience_s=PATIENCE_S):
-
         self.process.terminate()
         return self.process.wait(patience_s)
 
     def kill(self):
-
         if self.process is None:
             return
         with suppress(ProcessLookupError):

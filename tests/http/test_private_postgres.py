@@ -1,8 +1,6 @@
-import os
 import re
 import signal
 import subprocess
-import sys
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 from scripts import private_postgres
 from scripts.private_postgres import NoPostgres
 from tests.http import wire
-from tests.http.server import Server, free_port, until
+from tests.http.server import Server, argv, clean, free_port, until
 
 
 def test_a_service_can_have_a_postgresql_of_its_own_that_goes_with_it(tmp_path):
@@ -39,11 +37,10 @@ def test_a_service_can_have_a_postgresql_of_its_own_that_goes_with_it(tmp_path):
 
 def test_a_look_at_the_demo_on_postgresql_leaves_its_folder_as_it_was(tmp_path):
     port = str(free_port())
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("ROUNDBOOK_")}
     with subprocess.Popen(
-        [sys.executable, "-u", "-m", "scripts.cli", "serve", "--postgres", "--port", port],
+        argv("serve", "--postgres", "--port", port),
         cwd=tmp_path,
-        env={**environ, "PYTHONPATH": str(wire.ROOT)},
+        env=clean({"PYTHONUNBUFFERED": "1"}),
         stdout=subprocess.PIPE,
         text=True,
     ) as demo:

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import tomllib
 from contextlib import closing
 
@@ -15,7 +13,7 @@ from scripts import options
 from scripts.service import prepare, welcome
 from tests import controls
 from tests.http import wire
-from tests.http.server import free_port
+from tests.http.server import free_port, roundbook
 from tests.provider import examples
 
 EXAMPLE = """
@@ -320,18 +318,6 @@ def test_a_wrong_secret_is_not_quoted(written):
         assert "canary" not in str(wrong.value)
 
 
-def run(*arguments, environ=None, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "scripts.cli", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(wire.ROOT), **(environ or {})},
-        check=False,
-    )
-
-
 @pytest.mark.parametrize(
     "fault",
     ["an unknown key", "a port beyond the last", "no toml", "an empty file", "one provider twice"],
@@ -339,7 +325,7 @@ def run(*arguments, environ=None, cwd=None):
 def test_serving_a_wrong_configuration_exits_2_with_one_line(written, fault):
     text, names = WRONG[fault]
 
-    done = run("serve", "--config", str(written(text)))
+    done = roundbook("serve", "--config", str(written(text)))
 
     assert done.returncode == 2
     assert done.stdout == ""
@@ -356,7 +342,7 @@ def test_serving_a_wrong_configuration_exits_2_with_one_line(written, fault):
     ],
 )
 def test_serving_from_a_store_that_cannot_be_opened_exits_2_with_one_line(written, line, names):
-    done = run("serve", "--config", str(written(f"{line}\n{SMALLEST}")))
+    done = roundbook("serve", "--config", str(written(f"{line}\n{SMALLEST}")))
 
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -376,7 +362,7 @@ def test_serving_with_a_folder_that_cannot_be_written_exits_2_with_one_line(
     folder = f"{tmp_path}/a file{missing}"
     text = f"store = 'sqlite:///{tmp_path}/book.db'\nadmin.token = 'a'\n{key} = '{folder}'\n"
 
-    done = run("serve", "--config", str(written(text + more.format(tmp_path))))
+    done = roundbook("serve", "--config", str(written(text + more.format(tmp_path))))
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     one_sentence(done.stderr, f"{key}: {folder}: ")
@@ -390,7 +376,7 @@ def test_a_folder_that_is_missing_is_made_and_nothing_is_left_in_it(tmp_path):
 
 
 def test_a_demo_never_listens_beyond_the_loopback(tmp_path):
-    done = run(
+    done = roundbook(
         "serve",
         "--host",
         "0.0.0.0",
@@ -413,7 +399,7 @@ def test_serving_with_a_folder_for_seals_that_is_none_names_the_setting(tmp_path
     config = tmp_path / "roundbook.toml"
     config.write_text(f'{SMALLEST}[seals]\nkey = "seal.pem"\nfolder = "{folder}"\n')
 
-    done = run("serve", "--port", str(free_port()), cwd=tmp_path)
+    done = roundbook("serve", "--port", str(free_port()), folder=tmp_path)
 
     assert (done.returncode, done.stdout) == (2, "")
     one_sentence(done.stderr, f"seals.folder: {folder}: {said}")
@@ -421,7 +407,7 @@ def test_serving_with_a_folder_for_seals_that_is_none_names_the_setting(tmp_path
 
 @pytest.mark.parametrize("key", ["store", "read_store"])
 def test_serving_from_memory_names_the_setting(written, key):
-    done = run("serve", "--config", str(written(f"{key} = 'memory://'\n{SMALLEST}")))
+    done = roundbook("serve", "--config", str(written(f"{key} = 'memory://'\n{SMALLEST}")))
 
     assert done.returncode == 2
     one_sentence(done.stderr, f"roundbook: {key}: ")
@@ -435,7 +421,7 @@ def test_serving_a_damaged_book_names_it(tmp_path):
         damaged.write(b"\xff" * PAGE_BYTES)
     (tmp_path / "roundbook.toml").write_text(SMALLEST)
 
-    done = run("serve", "--port", str(free_port()), cwd=tmp_path)
+    done = roundbook("serve", "--port", str(free_port()), folder=tmp_path)
 
     assert done.returncode == 2
     one_sentence(done.stderr, "sqlite:///roundbook.db: database disk image is malformed")
@@ -455,7 +441,7 @@ def test_a_demo_pays_nothing_into_a_book_that_is_in_earnest(tmp_path, party):
             examples.accepted_bet(theirs)
     before = path.read_bytes()
 
-    done = run("serve", "--port", str(free_port()), cwd=tmp_path)
+    done = roundbook("serve", "--port", str(free_port()), folder=tmp_path)
 
     assert (done.returncode, done.stdout) == (2, "")
     one_sentence(done.stderr, "--config")
@@ -507,14 +493,14 @@ def test_a_provider_spelt_otherwise_than_in_the_book_stops_the_start(tmp_path):
 
 
 def test_a_configuration_that_is_not_there_is_one_plain_sentence(tmp_path):
-    done = run("books", "--config", "none.toml", cwd=tmp_path)
+    done = roundbook("books", "--config", "none.toml", folder=tmp_path)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "roundbook: none.toml: No such file or directory\n"
 
 
 def test_a_worker_without_a_configuration_takes_no_deliveries_of_the_demo(tmp_path):
-    done = run("worker", cwd=tmp_path)
+    done = roundbook("worker", folder=tmp_path)
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("roundbook: --config: the demo's `serve` delivers by itself")
@@ -530,7 +516,7 @@ def test_a_configuration_may_begin_with_the_mark_that_notepad_writes(tmp_path):
 def test_a_key_that_is_not_there_is_named_once(tmp_path):
     file = tmp_path / "roundbook.toml"
     file.write_text(f"{SMALLEST}[seals]\nkey = 'none.pem'\n")
-    done = run("serve", "--config", str(file), cwd=tmp_path)
+    done = roundbook("serve", "--config", str(file), folder=tmp_path)
 
     assert done.stderr == "roundbook: seals.key: none.pem: No such file or directory\n"
     assert done.returncode == 2

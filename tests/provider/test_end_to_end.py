@@ -1,14 +1,9 @@
 import json
-import os
 import random
-import subprocess
-import sys
 import threading
 from collections import Counter
 from contextlib import ExitStack, closing, suppress
 from http.client import HTTPException
-
-import pytest
 
 from api.provider.digest import ALGORITHMS
 from ledger.operator import book as operator_book
@@ -20,7 +15,7 @@ from ledger.store import EVENTS, open_store
 from projections import IN_TRANSACTION
 from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
 from tests.http import wire
-from tests.http.server import serving, until
+from tests.http.server import roundbook, serving, until
 
 GAME_TOKEN = "game-token"
 PLAYERS = [f"player-{number}" for number in range(6)]
@@ -153,13 +148,6 @@ class Games:
         raise AssertionError(f"{path}: no answer")
 
 
-@pytest.fixture
-def seed():
-    found = os.environ.get("ROUNDBOOK_SEED") or str(random.randrange(10**9))
-    sys.stdout.write(f"ROUNDBOOK_SEED={found}\n")
-    return found
-
-
 def undelivered(provider):
     return provider.get("/api/provider/deliveries").json["deliveries"]
 
@@ -172,17 +160,7 @@ def events_of(file, tables, mapper):
 
 
 def reconciled(folder):
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "scripts.cli", "reconcile"),
-            *(str(folder / "operator.db"), str(folder / "provider.db")),
-        ],
-        cwd=folder,
-        env={"PYTHONPATH": str(wire.ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return roundbook("reconcile", "operator.db", "provider.db", folder=folder)
 
 
 def test_two_services_agree_to_the_cent_after_each_was_killed_under_load(tmp_path, seed):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from api.configuration import settle
-from scripts.private_postgres import free_port
 from tests.audit.test_help import VERBS, shown
+from tests.http.server import argv, clean, free_port
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -43,11 +43,10 @@ def wait_until_ready(url, server):
 @pytest.fixture
 def demo(tmp_path):
     folder, port = tmp_path, free_port()
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("ROUNDBOOK_")}
     with subprocess.Popen(
-        [sys.executable, "-u", "-m", "scripts.cli", "serve", "--port", str(port)],
+        argv("serve", "--port", port),
         cwd=folder,
-        env={**environ, "PYTHONPATH": str(ROOT)},
+        env=clean({"PYTHONUNBUFFERED": "1"}),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

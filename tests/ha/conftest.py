@@ -1,3 +1,0 @@
-from tests.crash.conftest import seed
-
-__all__ = ["seed"]
