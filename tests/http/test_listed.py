@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tests.http import wire
-from tests.http.test_admin import problem
+from tests.http.provider import problem
 
 LM = {"providerId": "LuckyMonaco"}
 STRANGER = wire.STRANGER

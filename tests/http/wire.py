@@ -118,6 +118,25 @@ def pair_of(path: str) -> str:
     return KYREN_PAIR if path.casefold().startswith("/v1") else LM_PAIR
 
 
+def problem(
+    answer: Answered,
+    status: int,
+    word: str | None = None,
+    *,
+    code: int | None = None,
+    field: str | None = None,
+) -> None:
+    """Checks an answer that is problem+json, of this type where one is given."""
+    assert answer.status == status, answer.raw
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    body = answer.json
+    assert (body["status"], bool(body["title"]), bool(body["detail"])) == (status, True, True)
+    assert body["type"].startswith("urn:roundbook:")
+    assert word is None or body["type"] == f"urn:roundbook:{word}"
+    assert (body.get("code"), body.get("field")) == (code, field)
+    assert "Traceback" not in answer.raw.decode()
+
+
 # the calls, each with a body that succeeds once `needs` have been sent
 
 TRANSACTION = ("error", "description", "currency", "cash", "transactionId")
