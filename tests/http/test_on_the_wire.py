@@ -3,16 +3,18 @@ import json
 import select
 import socket
 import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from urllib.parse import urlencode
 
 import pytest
+from click.testing import CliRunner
 
 from api.configuration import settle
 from ledger.moments import utc_now
+from scripts import cli
 from tests.http import provider, wire
-from tests.http.server import serving
+from tests.http.server import argv, clean, serving
 from tests.provider.examples import new_book, place_bet
 
 BET = wire.BY_NAME["/V4", "bet"]
@@ -194,18 +196,21 @@ def test_a_login_of_more_than_8_kib_is_413_though_the_token_is_in_it(both):
 
 
 def listed(server, *options):
-    command = [sys.executable, "-m", "scripts.cli", "deliveries", "--config", server.config]
-    return subprocess.run([*command, *options], cwd=wire.ROOT, capture_output=True, text=True)
+    command = ["deliveries", "--config", str(server.config), *options]
+    return CliRunner().invoke(cli.roundbook, command)
 
 
 def test_who_reads_what_wallets_owe_is_told_where_there_is_more(tmp_path):
     document = provider.document(tmp_path, "http://127.0.0.1:9")
     document["provider_book"]["worker"] = False
     store, house = document["provider_book"]["store"], settle(document, {}).provider_house()
-    with closing(new_book(store, now=utc_now, house=house)) as book:
-        for number in range(1001):
-            named = {"round_id": f"r-{number}", "reference": f"b-{number}"}
-            book.submit(place_bet(operator=provider.LM, **named))
+    with (
+        closing(new_book(store, now=utc_now, house=house)) as book,
+        ThreadPoolExecutor(32) as together,  # in few commits
+    ):
+        named = ({"round_id": f"r-{n}", "reference": f"b-{n}"} for n in range(1001))
+        bets = (place_bet(operator=provider.LM, **each) for each in named)
+        assert len([*together.map(book.submit, bets)]) == 1001
 
     with serving(tmp_path, document) as server:
         said = server.get("/api/provider/deliveries").json
@@ -220,7 +225,7 @@ def test_who_reads_what_wallets_owe_is_told_where_there_is_more(tmp_path):
         assert place == said["next"]
         assert json.loads(listed(server, "--json", "--after", place).stdout) == rest["deliveries"]
         wrong = listed(server, "--after", "x")
-        assert (wrong.returncode, "--after" in wrong.stderr) == (2, True)
+        assert (wrong.exit_code, "--after" in wrong.stderr) == (2, True)
 
 
 def test_a_log_tells_at_the_start_of_an_operator_that_is_owed_calls_and_configured_no_more(
@@ -236,8 +241,8 @@ def test_a_log_tells_at_the_start_of_an_operator_that_is_owed_calls_and_configur
     with serving(tmp_path, document) as server:
         (line,) = told(server, "an operator is not configured")
     with subprocess.Popen(
-        [sys.executable, "-m", "scripts.cli", "worker", "--config", server.config],
-        cwd=wire.ROOT,
+        argv("worker", "--config", server.config),
+        env=clean(),
         stderr=subprocess.PIPE,
         text=True,
     ) as worker:
