@@ -452,7 +452,10 @@ def unfit(file: Path, kind: str) -> Path:
     return broken
 
 
-@pytest.mark.parametrize("kind", ["missing", "empty", "text", "cut short", "overwritten"])
+UNFIT = pytest.mark.parametrize("kind", ["missing", "empty", "text", "cut short", "overwritten"])
+
+
+@UNFIT
 def test_a_file_that_is_unfit_is_503(files: dict[str, Path], tmp_path: Path, kind: str) -> None:
     own = tmp_path / "audit.db"
     shutil.copy(files["operator"], own)
@@ -465,13 +468,7 @@ def test_a_file_that_is_unfit_is_503(files: dict[str, Path], tmp_path: Path, kin
         assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "missing",
-        *(pytest.param(kind) for kind in ("empty", "text", "cut short", "overwritten")),
-    ],
-)
+@UNFIT
 def test_of_an_unfit_file_it_is_said_what_to_do_and_not_where_it_is(
     files: dict[str, Path], tmp_path: Path, kind: str
 ) -> None:

@@ -1,6 +1,5 @@
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +39,6 @@ CODES = (7, 17, 52, 53, 54, 55, 56, 57, 58, 59, 62, 64, 100, 401, 998)
 """Which are no final refusal of a call that is no bet."""
 
 UNDECLINED = (1, 7, 14, 18, 51, 60, 61, 63, 65, 401, 500, 998)
-
-
-@pytest.fixture
-def clock() -> examples.Clock:
-    return examples.Clock()
-
-
-@pytest.fixture
-def book(store_url: str, clock: examples.Clock) -> Iterator[Book]:
-    opened = examples.new_book(store_url, now=clock)
-    yield opened
-    opened.close()
 
 
 def a_bet(book: Book, *, operator: str = LM) -> str:
@@ -98,6 +85,13 @@ NO_BETS = pytest.mark.parametrize("kind", [kind for kind in OWED if kind != "bet
 def started(book: Book, kind: Any, reference: str, *, worker: str = examples.WORKER) -> Any:
     """Returns the send that was taken, None where there is none to be had."""
     return ask(book, start_send(kind, reference, worker=worker)).send
+
+
+def taken_over(book: Book, clock: examples.Clock, kind: Any, reference: str) -> tuple[Any, Any]:
+    """Returns a send whose lease is over, and the next one, which another worker has taken."""
+    old = started(book, kind, reference)
+    clock.go(LEASE_S)
+    return old, started(book, kind, reference, worker=examples.OTHER_WORKER)
 
 
 def ended(book: Book, kind: Any, reference: str, attempt: int, code: int | None) -> list[str]:
@@ -734,9 +728,7 @@ def test_an_old_senders_0_settles_while_another_sends(
     book: Book, clock: examples.Clock, kind: Any
 ) -> None:
     reference = OWED[kind](book)
-    old = started(book, kind, reference)
-    clock.go(LEASE_S)
-    new = started(book, kind, reference, worker=examples.OTHER_WORKER)
+    old, new = taken_over(book, clock, kind, reference)
     ended(book, kind, reference, old.attempt, 0)
     found = delivery(book, kind, reference)
     assert (found.state, found.due_at) == ("confirmed", None)
@@ -751,9 +743,7 @@ def test_any_other_late_answer_of_an_old_sender_is_ignored_while_another_sends(
     book: Book, clock: examples.Clock, kind: Any, said: int | None
 ) -> None:
     reference = OWED[kind](book)
-    old = started(book, kind, reference)
-    clock.go(LEASE_S)
-    new = started(book, kind, reference, worker=examples.OTHER_WORKER)
+    old, new = taken_over(book, clock, kind, reference)
     with nothing_recorded(book):
         ended(book, kind, reference, old.attempt, said)
     ended(book, kind, reference, new.attempt, 0)
@@ -766,9 +756,7 @@ def test_a_late_refusal_of_an_old_sender_is_ignored_while_another_sends(
     book: Book, clock: examples.Clock, kind: Any, said: int
 ) -> None:
     reference = OWED[kind](book)
-    old = started(book, kind, reference)
-    clock.go(LEASE_S)
-    new = started(book, kind, reference, worker=examples.OTHER_WORKER)
+    old, new = taken_over(book, clock, kind, reference)
     with nothing_recorded(book):
         ended(book, kind, reference, old.attempt, said)
     ended(book, kind, reference, new.attempt, 0)
@@ -780,9 +768,7 @@ def test_a_late_refusal_of_a_bet_is_ignored_while_another_send_may_be_taken(
     book: Book, clock: examples.Clock, said: int
 ) -> None:
     a_bet(book)
-    old = started(book, "bet", BET)
-    clock.go(LEASE_S)
-    new = started(book, "bet", BET, worker=examples.OTHER_WORKER)
+    old, new = taken_over(book, clock, "bet", BET)
     with nothing_recorded(book):
         ended(book, "bet", BET, old.attempt, said)
     ended(book, "bet", BET, new.attempt, 0)

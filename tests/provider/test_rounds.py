@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -39,18 +39,6 @@ from tests.questions import nothing_recorded, topics
 FIRST, SECOND, THIRD = controls.REFERENCE, controls.SECOND_REFERENCE, controls.THIRD_REFERENCE
 RESULT, OTHER_RESULT = controls.RESULT_REFERENCE, "585c1306f89c56f5ecfc3001"
 ROUND, OTHER_ROUND = controls.ROUND, controls.OTHER_ROUND
-
-
-@pytest.fixture
-def clock() -> examples.Clock:
-    return examples.Clock()
-
-
-@pytest.fixture
-def book(store_url: str, clock: examples.Clock) -> Iterator[Book]:
-    opened = examples.new_book(store_url, now=clock)
-    yield opened
-    opened.close()
 
 
 def standing(book: Book, reference: str = FIRST, *, round_id: str = ROUND) -> str:

@@ -35,6 +35,9 @@ def moved(topic: str, before: int, after: int, **fields: Any) -> tuple[str, dict
 
 
 Forged = tuple[str, dict[str, Any]]
+Made = tuple[str, Forged]
+"""Where a forged event stands, and what it says."""
+
 STREAM = f"round/{controls.PROVIDER}/{controls.ROUND}"
 
 
@@ -45,6 +48,12 @@ def with_more(rows: Sequence[Row], forged: Sequence[Forged], stream: str = STREA
         for number, (topic, body) in enumerate(forged, 1)
     ]
     return chained([*rows, *more])
+
+
+def forged(rows: Sequence[Row], made: Sequence[Made]) -> list[Row]:
+    for stream, event in made:
+        rows = with_more(rows, [event], stream)
+    return [*rows]
 
 
 def finding_of(rows: Sequence[Row], side: Side = OPERATOR) -> Finding | None:

@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -14,21 +13,18 @@ from tests.verify.books import rows_of
 from tests.verify.forging import (
     OPERATOR,
     STREAM,
-    Forged,
+    Made,
     check_last,
     finding_of,
+    forged,
     moved,
     said,
-    with_more,
 )
 
 WALLET = "wallet/123456/USD"
 SESSION = f"session/{controls.PROVIDER}/s"
 LATER = "2026-11-21T09:44:00.000001Z"
 CAMPAIGN = {"campaign": "c", "campaign_type": "R"}
-
-Made = tuple[str, Forged]
-"""Where a forged event stands, and what it says."""
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +42,6 @@ def bet_on_twice() -> list[Row]:
         book.submit(controls.place_bet(amount="10.00"))
         book.submit(controls.place_bet(amount="10.00", reference=controls.SECOND_REFERENCE))
         return rows_of(book.store)
-
-
-def forged(rows: Sequence[Row], made: Sequence[Made]) -> list[Row]:
-    for stream, event in made:
-        rows = with_more(rows, [event], stream)
-    return [*rows]
 
 
 def round_of(round_id: str) -> str:

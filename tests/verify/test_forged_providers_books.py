@@ -1,10 +1,9 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import pytest
 
-from ledger.projection import Row
 from ledger.provider.book import Book
 from tests import controls
 from tests.provider import examples
@@ -13,15 +12,12 @@ from tests.verify.forging import (
     PROVIDER,
     ROUND_STREAM,
     STAKE,
-    Forged,
+    Made,
     check_last,
     finding_of,
+    forged,
     told,
-    with_more,
 )
-
-Made = tuple[str, Forged]
-"""Where a forged event stands, and what it says."""
 
 LATER, MUCH_LATER = "2026-11-21T12:00:15.000000Z", "2026-11-21T13:00:00.000000Z"
 NEXT_WEEK = "2026-11-28T12:00:00.000000Z"
@@ -53,12 +49,6 @@ def ended(attempt: int, code: int | None, kind: str = "bet", **fields: Any) -> M
 def said_nothing(outcome: str) -> Made:
     of = {"kind": "bet", "reference": controls.REFERENCE, "outcome": outcome, "again_at": NOON}
     return stream_of("bet"), told("SendEnded", attempt=1, **of)
-
-
-def forged(rows: Sequence[Row], made: Sequence[Made]) -> list[Row]:
-    for stream, event in made:
-        rows = with_more(rows, [event], stream)
-    return [*rows]
 
 
 def refund(**fields: Any) -> Made:

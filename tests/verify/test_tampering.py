@@ -236,6 +236,16 @@ def test_every_byte_of_a_book_that_is_flipped_is_found_where_it_is(
 # an event that is gone
 
 
+def without(position: int) -> Tamper:
+    """Removes an event, and closes the gap."""
+
+    def remove(connection: apsw.Connection) -> None:
+        connection.execute("delete from stored_events where position = ?", (position,))
+        close_gap(connection, 1, behind=position)
+
+    return remove
+
+
 @BOTH
 @pytest.mark.parametrize(("first", "last"), [(1, 1), (9, 9), (30, 33), (1, 60)])
 def test_a_removed_event_leaves_a_gap(path: Path, also: Any, first: int, last: int) -> None:
@@ -250,11 +260,7 @@ def test_a_removed_event_whose_gap_was_closed_is_missed_by_what_followed_it(
 ) -> None:
     at = position_of(path, topic)
 
-    def remove(connection: apsw.Connection) -> None:
-        connection.execute("delete from stored_events where position = ?", (at,))
-        close_gap(connection, 1, behind=at)
-
-    assert where(found(path, also(remove))) == ("removed", at, at)
+    assert where(found(path, also(without(at)))) == ("removed", at, at)
 
 
 @BOTH
@@ -266,11 +272,7 @@ def test_a_removed_event_that_nothing_followed_is_missed_by_a_seal_or_a_table(
 ) -> None:
     at = position_of(path, topic)
 
-    def remove(connection: apsw.Connection) -> None:
-        connection.execute("delete from stored_events where position = ?", (at,))
-        close_gap(connection, 1, behind=at)
-
-    finding = found(path, also(remove))
+    finding = found(path, also(without(at)))
     assert finding.position == at
     assert finding.kind == "removed" or topic in (
         "RoundEnded",
@@ -543,8 +545,7 @@ def test_a_removed_event_in_a_chain_that_was_made_again_is_missed(path: Path, to
     at = position_of(path, topic)
 
     def remove(connection: apsw.Connection) -> None:
-        connection.execute("delete from stored_events where position = ?", (at,))
-        close_gap(connection, 1, behind=at)
+        without(at)(connection)
         rehash(connection)
 
     finding = found(path, without_seals(remove))
