@@ -2,7 +2,7 @@ import re
 import signal
 import subprocess
 import urllib.request
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -62,8 +62,9 @@ def test_a_store_and_a_server_of_its_own_are_not_had_together(tmp_path):
     assert "--postgres" in service.err.read_text()
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_service_that_is_stopped_before_it_serves_leaves_no_postgresql(tmp_path, sign):
+@contextmanager
+def _starting(tmp_path):
+    """Gives a service that starts, and the folder in which its PostgreSQL is: in the end nothing may be there."""
     with TemporaryDirectory() as made:
         folder = Path(made)
         folder.chmod(0o755)
@@ -71,13 +72,23 @@ def test_a_service_that_is_stopped_before_it_serves_leaves_no_postgresql(tmp_pat
         service.options = ("--postgres",)
         try:
             service.start(ready=False)
-            process = until(lambda: _begun(folder), "it is begun")
-            service.process.send_signal(sign)
-            assert service.process.wait(60) in {0, 1, 128 + sign}
-            until(lambda: not Path(f"/proc/{process}/cwd").exists(), "no server is left")
+            yield service, folder
             assert [*folder.iterdir()] == []
         finally:
             service.kill()
+
+
+def _stop(service, sign):
+    service.process.send_signal(sign)
+    assert service.process.wait(60) in {0, 1, 128 + sign}
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_service_that_is_stopped_before_it_serves_leaves_no_postgresql(tmp_path, sign):
+    with _starting(tmp_path) as (service, folder):
+        process = until(lambda: _begun(folder), "it is begun")
+        _stop(service, sign)
+        until(lambda: not Path(f"/proc/{process}/cwd").exists(), "no server is left")
 
 
 def _is_served(port):
@@ -96,20 +107,10 @@ def _begun(folder):
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_a_service_that_is_stopped_while_its_postgresql_is_made_leaves_nothing(tmp_path, sign):
-    with TemporaryDirectory() as made:
-        folder = Path(made)
-        folder.chmod(0o755)
-        service = Server(tmp_path, environ={"TMPDIR": made})
-        service.options = ("--postgres",)
-        try:
-            service.start(ready=False)
-            until(lambda: [*folder.glob("*/data/PG_VERSION")], "it is being made")
-            service.process.send_signal(sign)
-            assert service.process.wait(60) in {0, 1, 128 + sign}
-            until(lambda: not _working_in(folder), "nobody works there")
-            assert [*folder.iterdir()] == []
-        finally:
-            service.kill()
+    with _starting(tmp_path) as (service, folder):
+        until(lambda: [*folder.glob("*/data/PG_VERSION")], "it is being made")
+        _stop(service, sign)
+        until(lambda: not _working_in(folder), "nobody works there")
 
 
 def _working_in(folder):
