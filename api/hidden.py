@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 from ledger import reader
+from ledger.masking import Spelling, masked, spellings
 
 SHORTEST = 8
 """A token of fewer characters is looked for nowhere: it may be part of any word."""
@@ -21,43 +21,41 @@ class Hidden(str):
 
 def masking(tokens: Iterable[str]) -> Callable[[Any], Any]:
     """Returns what gives a JSON value back with `***` for each of these tokens."""
-    texts = _spellings(tokens)
-    return lambda value: _hidden(value, texts)
+    found = spellings(_long(tokens))
+    return lambda value: _hidden(value, found)
 
 
 def without(tokens: Iterable[str]) -> Read:
     """Returns what reads bodies as `ledger.reader` does, and has `***` for each of these tokens."""
-    texts = _spellings(tokens)
-    encoded = [text.encode() for text in texts]
+    long = _long(tokens)
+    found = spellings(long)
+    quoted = {"\\", "%"} | {"+" for each in long if " " in each}
+    signs = [each.encode() for each in (*quoted, *long)]
 
     def read(body: bytes) -> dict[str, Any]:
         said = reader.read(body)
-        if b"\\" in body:  # it may be written with escapes
-            return _object(said, texts)
-        for each in encoded:
+        for each in signs:
             if each in body:
-                return _object(said, texts)
+                return _object(said, found)
         return said
 
     return read
 
 
-def _spellings(tokens: Iterable[str]) -> list[str]:
-    long = [token for token in tokens if len(token) >= SHORTEST]
-    spelt = {each for t in long for each in (t, quote(t, safe=""), quote_plus(t))}
-    return sorted(spelt, key=len, reverse=True)  # one may be part of another
+def _long(tokens: Iterable[str]) -> list[str]:
+    return [token for token in tokens if len(token) >= SHORTEST]
 
 
-def _object(said: dict[str, Any], texts: list[str]) -> dict[str, Any]:
-    return {str(_hidden(key, texts)): _hidden(value, texts) for key, value in said.items()}
+def _object(said: dict[str, Any], tokens: list[Spelling]) -> dict[str, Any]:
+    return {str(_hidden(key, tokens)): _hidden(value, tokens) for key, value in said.items()}
 
 
-def _hidden(value: Any, texts: list[str]) -> Any:
+def _hidden(value: Any, tokens: list[Spelling]) -> Any:
     if type(value) is str:
-        text = reader.masked(value, texts)
+        text = masked(value, tokens)
         return value if text == value else Hidden(text)
     if isinstance(value, dict):
-        return _object(value, texts)
+        return _object(value, tokens)
     if isinstance(value, list):
-        return [_hidden(each, texts) for each in value]
+        return [_hidden(each, tokens) for each in value]
     return value

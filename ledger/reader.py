@@ -6,7 +6,6 @@ values under one key, text that is not UTF-8, lone surrogates, and nesting nobod
 
 import json
 import re
-from collections.abc import Iterable
 from typing import Any, TypeGuard
 
 import msgspec
@@ -86,13 +85,6 @@ def whole(text: str) -> int | None:
 def is_id(value: Any) -> TypeGuard[str]:
     """Returns whether a value is a string of 1 to LONGEST_ID printable characters."""
     return type(value) is str and 0 < len(value) <= LONGEST_ID and value.isprintable()
-
-
-def masked(text: str, secrets: Iterable[str]) -> str:
-    """Returns a text that was read, with `***` for each of the secrets in it."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
 
 
 def same(one: Any, other: Any) -> bool:

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
+from ledger.masking import Spelling, masked
 from ledger.provider.events import Kind, SendOutcome
 from ledger.provider.house import Dialect
-from ledger.reader import LONGEST_ID, NotJson, is_id, masked, read
+from ledger.reader import LONGEST_ID, NotJson, is_id, read
 from ledger.refusals import Malformed
 
 _CASH = re.compile(r"[0-9]{1,19}(\.[0-9]{1,18})?", re.ASCII)
@@ -43,7 +44,7 @@ def read_answer(
     dialect: Dialect,
     reference: str,
     currency: str,
-    secrets: Sequence[str] = (),
+    secrets: Sequence[Spelling] = (),
 ) -> Answer:
     """Returns what the wallet said to a call of this kind; its outcome is `invalid` where it said nothing.
 
@@ -100,7 +101,7 @@ def _text(body: dict[str, Any], field: str, is_valid: Callable[[str], object], r
     return value
 
 
-def _detail(body: dict[str, Any], secrets: Sequence[str]) -> str:
+def _detail(body: dict[str, Any], secrets: Sequence[Spelling]) -> str:
     said = body.get("description")
     text = masked(said if type(said) is str else "", secrets)
     return _printable(text)

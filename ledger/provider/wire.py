@@ -13,11 +13,12 @@ from concurrent.futures import Future
 from contextlib import suppress
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpcore
 import msgspec
 
+from ledger.masking import spellings
 from ledger.provider.answers import Answer, Reply
 from ledger.provider.events import Call
 
@@ -67,7 +68,7 @@ class Wire:
         self._host = parts.netloc
         pair = f"MEMB_ID={quote(remote.member, safe='')}&HASH={quote(remote.token, safe='')}"
         self._query = pair
-        self.secrets = (remote.token, quote(remote.token, safe=""), quote_plus(remote.token))
+        self.secrets = spellings([remote.token])
         self._pool = httpcore.AsyncConnectionPool(
             # made once: to read whom it trusts takes as long as many sends, and holds every lane up
             ssl_context=httpcore.default_ssl_context() if parts.scheme == "https" else None,

@@ -8,6 +8,8 @@ from tests.http import wire
 TOKEN = "lm/token+of é 4711"
 QUOTED = "lm%2Ftoken%2Bof%20%C3%A9%204711"
 PLUSSED = "lm%2Ftoken%2Bof+%C3%A9+4711"
+HALF_QUOTED = "lm/token+of%20%c3%a9%204711"
+HALF_PLUSSED = "lm/token%2Bof+é+4711"
 BET = wire.BY_NAME["/V4", "bet"]
 PAIR = f"MEMB_ID=acme&HASH={QUOTED}"
 
@@ -42,6 +44,9 @@ def holds_it(text):
         ({"x": [{"y": f"<{TOKEN}>"}, 1, None]}, {"x": [{"y": "<***>"}, 1, None]}),
         ({"url": f"/V4/Bet?HASH={QUOTED}&x"}, {"url": "/V4/Bet?HASH=***&x"}),
         ({"url": f"/V4/Bet?HASH={PLUSSED}&x"}, {"url": "/V4/Bet?HASH=***&x"}),
+        ({"url": f"/V4/Bet?HASH={HALF_QUOTED}&x"}, {"url": "/V4/Bet?HASH=***&x"}),
+        ({"url": f"/V4/Bet?HASH={HALF_PLUSSED}&x"}, {"url": "/V4/Bet?HASH=***&x"}),
+        ({"x": f"100%, {HALF_QUOTED[:-1]}"}, {"x": f"100%, {HALF_QUOTED[:-1]}"}),
         ({f"my {TOKEN}": {f"{TOKEN}": True}}, {"my ***": {"***": True}}),
         ({"x": "lm/token"}, {"x": "lm/token"}),
         ({"\\": 1.50}, {"\\": "1.5"}),

@@ -1,7 +1,8 @@
 import ast
 import json
+import re
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -20,7 +21,7 @@ CANARIES = {
     "secret": "a1f1e2d3c4-canary-secret",
     "kyren secret": "b1f1e2d3c4-canary-secret-kyren",
     "wallet token": "c1f1e2d3c4-canary-wallet",
-    "odd wallet token": "d1f1e2d3c4/canary+wallet=kyren&more",
+    "odd wallet token": "d1f1e2d3c4/canary+wallet=kyren&more é!'()*",
     "wrong": "e1f1e2d3c4-canary-wrong",
     "hash": "f1f1e2d3c4-canary-hash",
 }
@@ -71,10 +72,26 @@ def says(describe):
     return behaviour
 
 
+QUOTED = {
+    "in full": lambda token: quote(token, safe=""),
+    "as a path": quote,
+    "as a form": quote_plus,
+    "as encodeURIComponent does": lambda token: quote(token, safe="!'()*"),
+    "as encodeURI does": lambda token: quote(token, safe=";,/?:@&=+$!*'()#"),
+    "in lower case": lambda token: re.sub("%..", lambda it: it[0].lower(), quote(token)),
+    "twice": lambda token: quote(quote(token)),
+    "in JSON": lambda token: json.dumps({"HASH": token}),
+    "in JSON as PHP does": lambda token: json.dumps(token).replace("/", "\\/"),
+}
+
 ECHOES = {
     "the token": says(token_of),
     "the token twice": says(lambda call: f"{token_of(call)} is not {token_of(call)}"),
     "the whole address": says(lambda call: f"no such page: {call.path}"),
+    **{
+        f"the token, quoted {how}": says(lambda call, quoted=quoted: quoted(token_of(call)))
+        for how, quoted in QUOTED.items()
+    },
     "the token at the end of what is kept": says(lambda call: "x" * 190 + token_of(call)),
     "the token, cut by what is kept": says(lambda call: "x" * 185 + token_of(call)),
     "the token behind odd characters": says(lambda call: f"\x00\n{token_of(call)}\u202e"),
