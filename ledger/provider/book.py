@@ -50,7 +50,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The rounds that a player's cancellation was about."""
     send: Send | None = None
     state: State | None = None
-    """Where a delivery stands after the end of a send, its sender's too, if it was recorded."""
+    """Where a delivery stands after the end of its last send, its sender's too; None for any other send."""
     recorded: bool = False
     """False where it was known, or had nothing to do."""
 
@@ -372,7 +372,8 @@ class Book:
         stream = name("round", found.operator, found.round)
         verdict = judge(found, end, most_sends=operator.most_sends(found.kind))
         if verdict == "old":
-            return Outcome(round=batch.state(stream))
+            is_last = end.attempt == found.attempts
+            return Outcome(round=batch.state(stream), state=found.state if is_last else None)
         batch.record(_stream_of(found), _ended(found, end, verdict, at=batch.at))
         state = batch.state(stream)
         answer: dict[str, Any] = {"code": end.code or 0, "detail": end.detail}

@@ -113,10 +113,16 @@ class Table:
         self._books.callback(book.close)
         return book
 
-    def start(self, book=None, worker="one", **remote):
+    def start(self, book=None, worker="one", on_stuck=lambda *_: None, **remote):
         settings = self._remote | remote
         remotes = {login: new_remote(login, self.url_of(login), **settings) for login in LOGINS}
-        courier = Courier(book or self.book, remotes, worker=worker, on_defect=self.defects.append)
+        courier = Courier(
+            book or self.book,
+            remotes,
+            worker=worker,
+            on_stuck=on_stuck,
+            on_defect=self.defects.append,
+        )
         courier.start()
         self._couriers.append(courier)
 

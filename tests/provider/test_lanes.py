@@ -10,8 +10,9 @@ import pytest
 from ledger.provider import wire
 from ledger.provider.answers import Answer, Reply
 from ledger.provider.book import Book
-from ledger.provider.commands import StartSend
+from ledger.provider.commands import EndSend, StartSend
 from ledger.provider.courier import Courier
+from ledger.provider.delivery import STUCK
 from ledger.provider.events import (
     BetAccepted,
     BetDeclined,
@@ -23,11 +24,11 @@ from ledger.provider.events import (
     SendEnded,
     SendStarted,
 )
-from ledger.refusals import Busy
+from ledger.refusals import Busy, OutcomeUnknown
 from tests import controls
 from tests.http.server import PATIENCE_S, until
 from tests.provider import examples
-from tests.provider.crooked import CrookedWallet, after, answer, hang, honest
+from tests.provider.crooked import CrookedWallet, after, answer, code, hang, honest, status
 from tests.provider.table import BET, KY, LM, LOGINS, PATIENT_S, Table, new_remote
 
 FEW, MANY, ENOUGH, MOST_ASKED = 5, 20, 40, 200
@@ -229,6 +230,35 @@ def test_who_finds_that_the_last_sender_of_a_refund_died_tells_that_it_is_parked
         assert (delivery.reference, delivery.state) == (controls.REFERENCE, "parked")
         assert (answer.outcome, answer.code) == ("timeout", None)
         assert "last sender" in answer.detail
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "state", "code"), [(code(999), "refused", 999), (status(500), "parked", None)]
+)
+def test_a_delivery_is_told_of_once_though_the_book_does_not_say_that_its_end_is_recorded(
+    tmp_path, monkeypatch, behaviour, state, code
+):
+    submit, lost, told = Book.submit, [], []
+
+    def loses_its_answer(book, command):
+        outcome = submit(book, command)
+        if isinstance(command, EndSend) and outcome.state in STUCK and not lost:
+            lost.append(command)
+            raise OutcomeUnknown("the store did not answer")
+        return outcome
+
+    monkeypatch.setattr(Book, "submit", loses_its_answer)
+    with Table(tmp_path, terms={"retries": 0}, delivers=False) as table:
+        table.start(on_stuck=lambda *stuck: told.append(stuck))
+        table.prepare("refund")
+        table.wallet.always(behaviour)
+        table.ask("refund")
+        until(lambda: lost and told, "it is told")
+        until(lambda: state == "refused" or len(table.ends("refund")) > 3, "it is tried slowly")
+        table.defects.clear()
+
+    ((delivery, answer),) = told
+    assert (delivery.reference, delivery.state, answer.code) == (BET, state, code)
 
 
 def wake_and_stop(courier):
