@@ -57,7 +57,10 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
         return Call(path=_PATHS[self.dialect][kind], body=msgspec.json.encode(body).decode())
 
     def money(self, kind: Kind, reference: str, *, amount: int, at: str, details: Any) -> Call:
-        """Returns a Bet or a Result; `amount` in minor units, `at` when it was recorded; without details its kind."""
+        """Returns a Bet or a Result; `amount` in minor units, `at` when it was recorded.
+
+        Without details, or with empty ones that a wallet takes for none, it says its kind.
+        """
         fields = {
             "gameName": self.game_name,
             "roundId": self.round,
@@ -65,7 +68,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
             "reference": reference,
             "amount": to_text(amount, self.scale),
             "timestamp": str(milliseconds(at)),
-            "roundDetails": kind if details is None else details,
+            "roundDetails": kind if details in (None, "") else details,
         }
         return self._call(kind, reference, fields)
 

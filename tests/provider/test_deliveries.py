@@ -921,6 +921,18 @@ def test_the_details_of_a_bet_are_sent_as_the_game_gave_them(book: Book) -> None
     assert body["roundDetails"] == {"spin": [1, "é"], "line": None}
 
 
+@pytest.mark.parametrize("details", [None, ""])
+def test_a_bet_and_a_result_without_details_say_their_kind_which_no_wallet_finds_missing(
+    book: Book, details: Any
+) -> None:
+    ask(book, examples.place_bet(details=details))
+    answer(book, LM, "bet", BET)
+    ask(book, examples.report_result(details=details))
+
+    asked = [each for each in examples.history(book) if isinstance(each, events.Requested)]
+    assert [of(each.call)[1]["roundDetails"] for each in asked] == ["bet", "result"]
+
+
 @pytest.mark.parametrize("details", [0, False, [], {}, "0"])
 def test_details_that_are_empty_zero_or_false_are_sent_as_the_game_gave_them(
     book: Book, details: Any
