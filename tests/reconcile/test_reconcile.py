@@ -364,7 +364,7 @@ def test_a_refund_of_a_bet_the_operator_never_had_is_missing_there(differences):
 
 
 def test_a_refund_that_is_asked_of_an_operator_without_the_bet_is_missing_there_too(differences):
-    asked = ("absent", "100.01 USD refund requested")
+    asked = ("absent", "100.01 USD refunding")
 
     assert differences([], provider(*REFUNDING)) == {
         ("bet", "missing-at-operator", *asked),
@@ -383,7 +383,7 @@ def test_a_bet_without_an_answer_is_unsettled_whatever_the_operator_has(differen
 
 
 @pytest.mark.parametrize(
-    ("at_provider", "state"), [(GIVEN_UP, "given up"), (REFUNDING, "refund requested")]
+    ("at_provider", "state"), [(GIVEN_UP, "given-up"), (REFUNDING, "refunding")]
 )
 def test_a_bet_whose_reversal_is_not_confirmed_is_unsettled_and_so_is_its_round(
     differences, at_provider, state
@@ -454,7 +454,7 @@ def test_a_round_of_which_some_bets_are_going_back_is_in_progress_in_both_books(
     refunding = provider(*REFUNDING[1:], **second)
 
     assert differences(at_operator, provider(*ACCEPTED) + refunding) == {
-        ("bet", "unsettled", "100.01 USD placed", "100.01 USD refund requested")
+        ("bet", "unsettled", "100.01 USD placed", "100.01 USD refunding")
     }
 
 
@@ -776,7 +776,7 @@ BETS = {
         (ours.BetPlaced, ours.BetRefunded),
         (theirs.BetAccepted, theirs.RefundRequested, theirs.RefundConfirmed),
     ),
-    "given up": (
+    "given-up": (
         (ours.BetPlaced, ours.BetCancelled),
         (theirs.BetGivenUp, theirs.CancelRequested, theirs.CancelConfirmed),
     ),
