@@ -123,7 +123,7 @@ class Turns:
             self._released.popleft().end(released=True)
 
 
-class Waiting(Protocol):
+class Waiter(Protocol):
     """Something that waits for no longer than a time."""
 
     def late(self) -> None: ...
@@ -134,17 +134,17 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._due: dict[Waiting, float] = {}
+        self._due: dict[Waiter, float] = {}
         self._looks = False
 
-    def add(self, waiting: Waiting, seconds: float) -> None:
+    def add(self, waiting: Waiter, seconds: float) -> None:
         """Has it told once so many seconds are over, unless it is dropped before."""
         self._due[waiting] = self._loop.time() + seconds
         if not self._looks:
             self._looks = True
             self._loop.call_later(LOOK_S, self._look)
 
-    def drop(self, waiting: Waiting) -> None:
+    def drop(self, waiting: Waiter) -> None:
         """Has it told no more."""
         self._due.pop(waiting, None)
 

@@ -77,7 +77,7 @@ class Total(msgspec.Struct):
         return self
 
 
-class Shelf(Generic[K, T]):
+class States(Generic[K, T]):
     """Many states of one kind: those of late as they are, the others packed into bytes."""
 
     def __init__(

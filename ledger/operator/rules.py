@@ -21,7 +21,7 @@ from ledger.verify_rules import (
     Check,
     Digest,
     Missing,
-    Shelf,
+    States,
     Total,
     Violation,
     follow,
@@ -129,7 +129,7 @@ class OperatorRules:
         self._purses = was.purses
         self._numbers = {(purse.user, purse.currency): purse.number for purse in was.purses}
         self._players = {purse.user for purse in was.purses if purse.version}
-        self._rounds = Shelf(_Round, digest.text, was.rounds)
+        self._rounds = States(_Round, digest.text, was.rounds)
         self._games = {game: number for number, game in enumerate(was.games)}
         self._tombstones, self._expired = was.tombstones, was.expired
         self._references = was.references

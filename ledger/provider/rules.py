@@ -14,7 +14,7 @@ from ledger.provider import events
 from ledger.provider.delivery import DECLINED, FINAL, LONGEST_WAIT_S
 from ledger.provider.round import Round, evolve
 from ledger.provider.round_rules import ALLOWED, FOLLOWING, calls_of, follows
-from ledger.verify_rules import Check, Digest, Missing, Shelf, Total, Violation, follow, hold
+from ledger.verify_rules import Check, Digest, Missing, States, Total, Violation, follow, hold
 
 
 class _Delivery(msgspec.Struct, array_like=True):
@@ -81,10 +81,10 @@ class ProviderRules:
         """
         self._digest, self._kept = digest, kept_of(projections)
         was = msgspec.msgpack.decode(saved, type=_Saved) if saved else _Saved()
-        self._rounds = Shelf(Round, digest.text, was.rounds)
-        self._deliveries = Shelf(_Delivery, digest.key, was.deliveries)
-        self._tables: dict[str, Shelf[Key, tuple[Key, Row]]] = {
-            p.TABLE: Shelf(tuple[Key, Row], digest.key, was.tables.get(p.TABLE))
+        self._rounds = States(Round, digest.text, was.rounds)
+        self._deliveries = States(_Delivery, digest.key, was.deliveries)
+        self._tables: dict[str, States[Key, tuple[Key, Row]]] = {
+            p.TABLE: States(tuple[Key, Row], digest.key, was.tables.get(p.TABLE))
             for p in projections
         }
         self._sweep_version, self._sweep_stopped = was.sweep_version, was.sweep_stopped
@@ -272,7 +272,7 @@ class ProviderRules:
             _Saved(
                 self._rounds.packed(),
                 self._deliveries.packed(),
-                {table: shelf.packed() for table, shelf in self._tables.items()},
+                {table: rows.packed() for table, rows in self._tables.items()},
                 self._sweep_version,
                 self._sweep_stopped,
                 self._due,

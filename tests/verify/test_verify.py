@@ -29,7 +29,7 @@ from ledger.sealing import Sealer
 from ledger.store import EVENTS, SEALS, Store, StoreUnfit
 from ledger.store.chain import Head, link
 from ledger.verify import BATCH, Progress, Verification, _links, _Topics
-from ledger.verify_rules import Digest, Shelf, Total
+from ledger.verify_rules import Digest, States, Total
 from ledger.verify_seals import Seals
 from scripts import verify as command
 from scripts.audit_file import catch_up
@@ -670,20 +670,20 @@ class Cup(msgspec.Struct, array_like=True):
     coins: int
 
 
-def test_what_rests_on_a_shelf_comes_back_as_it_was_left() -> None:
-    shelf = Shelf(Cup, hash)
-    shelf.put("one", Cup(1))
-    shelf.put("two", Cup(2))
+def test_what_rests_comes_back_as_it_was_left() -> None:
+    states = States(Cup, hash)
+    states.put("one", Cup(1))
+    states.put("two", Cup(2))
     for _ in range(3):
-        shelf.rest()
-    found = shelf.get("one")
+        states.rest()
+    found = states.get("one")
     assert found
     found.coins = 7
-    shelf.rest()
-    assert shelf.get("one") is found
-    assert ("two" in shelf, "three" in shelf, shelf.get("three")) == (True, False, None)
-    assert sorted(cup.coins for cup in shelf.states()) == [2, 7]
-    again = Shelf(Cup, hash, shelf.packed())
+    states.rest()
+    assert states.get("one") is found
+    assert ("two" in states, "three" in states, states.get("three")) == (True, False, None)
+    assert sorted(cup.coins for cup in states.states()) == [2, 7]
+    again = States(Cup, hash, states.packed())
     assert again.get("one") == Cup(7)
 
 
