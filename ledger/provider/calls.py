@@ -31,6 +31,11 @@ _PATHS: dict[Dialect, dict[Kind, str]] = {
 }
 
 
+def dialect_of(call: Call) -> Dialect:
+    """Returns in which dialect a call was made, whatever its operator speaks now."""
+    return next(dialect for dialect, paths in _PATHS.items() if call.path in paths.values())
+
+
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """The round a call is about; `session` is the bet's own."""
 

@@ -18,6 +18,7 @@ from msgspec.structs import asdict
 from ledger.moments import later, text
 from ledger.provider.answers import Answer, read_answer
 from ledger.provider.book import Book, Outcome, Send
+from ledger.provider.calls import dialect_of
 from ledger.provider.commands import Command, EndSend, StartSend
 from ledger.provider.delivery import STUCK, Delivery
 from ledger.provider.house import Operator
@@ -252,7 +253,7 @@ class Lane:
         return read_answer(
             reply,
             kind=delivery.kind,
-            dialect=self._operator.dialect,
+            dialect=dialect_of(send.call),
             reference=delivery.reference,
             currency=send.currency,
             secrets=self._wire.secrets,

@@ -107,9 +107,9 @@ class Table:
     def url_of(self, login):
         return self.wallets[login].url.replace("127.0.0.1", self._hosts.get(login, "127.0.0.1"))
 
-    def open_book(self):
+    def open_book(self, house=None):
         store = open_store(self.store_url, IN_TRANSACTION)
-        book = Book(store, self._house, on_defect=self.defects.append)
+        book = Book(store, house or self._house, on_defect=self.defects.append)
         self._books.callback(book.close)
         return book
 

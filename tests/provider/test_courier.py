@@ -51,6 +51,7 @@ from tests.provider.table import (
     WORDS,
     Table,
     kind_of,
+    new_house,
 )
 
 TIMEOUT_S = 0.25
@@ -489,6 +490,25 @@ def test_a_wallet_that_stays_shut_for_a_whole_burst_is_tried_again_for_ever(tmp_
 
         assert outcomes(table, owed)[:sent] == [UNREACHABLE] * sent
         assert outcomes(table, owed)[-1] == GOOD
+        table.check()
+
+
+@each_reversal
+@each_operator
+def test_an_answer_is_read_in_the_dialect_of_its_call_whatever_the_operator_speaks_by_then(
+    tmp_path, login, kind
+):
+    by_then = "kyren-v1" if login == LM else "lucky-monaco-v4"
+    with Table(tmp_path, login) as table:
+        table.prepare(kind)
+        table.shut()
+        table.ask(kind)
+        until(lambda: has_parked(table), "the burst is over")
+        table.stop()
+        table.start(table.open_book(new_house(dialect=by_then)))
+        table.settle()
+
+        assert outcomes(table, kind)[-1] == GOOD
         table.check()
 
 
