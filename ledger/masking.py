@@ -30,6 +30,6 @@ def _written(sign: str) -> str:
         return re.escape(sign)
     in_address = "".join(f"%(?:25)*{byte:02x}" for byte in sign.encode())
     in_form = [r"\+"] if sign == " " else []
-    in_json = re.escape(json.dumps(sign)[1:-1].lstrip("\\"))
+    in_json = re.escape(json.dumps(sign)[1:-1])
     ways = [re.escape(sign), f"(?i:{in_address})", *in_form, f"(?i:{in_json})"]
     return rf"\\{{0,3}}(?:{'|'.join(ways)})"

@@ -1,8 +1,11 @@
 import json
+import re
+from urllib.parse import quote, quote_plus
 
 import pytest
 
 from api.hidden import SHORTEST
+from ledger.masking import masked, spellings
 from tests.http import wire
 
 TOKEN = "lm/token+of é 4711"
@@ -104,6 +107,36 @@ def test_a_line_of_a_list_keeps_no_token(service):
 
     assert service.office("POST", "/api/commands", line).code == 0
     assert service.events()[-1]["body"]["said"]["extra"] == {"accessToken": "***"}
+
+
+SIGNS = 'a\\b "c"\n/+%é&=?#<>\'()*~'
+WRITTEN = {
+    "as it is": SIGNS,
+    "in an address": quote(SIGNS, safe=""),
+    "in a path": quote(SIGNS),
+    "in an address twice": quote(quote(SIGNS)),
+    "in lower case": re.sub("%..", lambda found: found[0].lower(), quote(SIGNS)),
+    "in a form": quote_plus(SIGNS),
+    "in JSON": json.dumps(SIGNS)[1:-1],
+    "in JSON in JSON": json.dumps(json.dumps(SIGNS))[3:-3],
+    "in PHP's JSON": json.dumps(SIGNS)[1:-1].replace("/", "\\/"),
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
+def test_a_secret_is_found_however_it_is_written(written):
+    assert masked(f"<{written}>", spellings([SIGNS])) == "<***>"
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_what_lacks_a_sign_of_a_secret_is_left_as_it_is(sign):
+    said = SIGNS.replace(sign, "")
+
+    assert masked(said, spellings([SIGNS])) == said
+
+
+def test_of_two_secrets_the_longer_one_is_looked_for_first():
+    assert masked("key-1-2 key-1", spellings(["key-1", "key-1-2"])) == "*** ***"
 
 
 def test_a_token_that_may_be_part_of_any_word_is_not_looked_for(opener):
