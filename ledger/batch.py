@@ -91,7 +91,7 @@ class Known(Generic[S]):
         """Returns whether all of it is known, and the rows are there."""
         streams, rows = asked
         return not self.states.lacks(streams) and all(
-            self.rows[table].get(key) for table, keys in rows.items() for key in keys
+            all(map(self.rows[table].get, keys)) for table, keys in rows.items()
         )
 
     def keep(self, batch: "Batch[S]") -> None:

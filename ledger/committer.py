@@ -96,10 +96,11 @@ class Committer(Generic[S, C, R]):
     def __call__(self, batch_of: Sequence[C]) -> Sequence[R | Exception]:
         """Returns the outcome or refusal of each command, durable; raises and records nothing."""
         known, self._known = self._known or Known(), None  # forgotten, should this fail
-        if self._store.remote and known.has(self._expect(batch_of)):
-            with suppress(Presumed):
-                return self._settle(batch_of, known, presumed=True)
-        return self._settle(batch_of, known, presumed=False)
+        presumed = known.has(self._expect(batch_of))
+        try:
+            return self._settle(batch_of, known, presumed=presumed)
+        except Presumed:
+            return self._settle(batch_of, known, presumed=False)
 
     def _settle(
         self, batch_of: Sequence[C], known: Known[S], *, presumed: bool

@@ -338,9 +338,9 @@ def _foreseen(batch_of: Sequence[commands.Command]) -> Asked:
 
 def _expected(batch_of: Sequence[commands.Command]) -> Asked:
     """Returns what is there as a rule: the wallets, and the rounds that results are of."""
-    played = [c for c in batch_of if isinstance(c, commands.PlaceBet | commands.RecordResult)]
+    played = [c for c in batch_of if isinstance(c, (commands.PlaceBet, commands.RecordResult))]
     rounds = [(c.provider, c.round) for c in played if isinstance(c, commands.RecordResult)]
-    wallets = [(c.user, c.currency) for c in played]
+    wallets = {(c.user, c.currency) for c in played}
     return [name("round", *key) for key in rounds], {"wallets": wallets, "rounds": rounds}
 
 

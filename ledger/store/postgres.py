@@ -78,9 +78,6 @@ SCHEMA = "roundbook"
 PAGE = 2000
 ONLY_READS = "; this server is a copy, or may only be read: name the one that is written"
 
-CALM_AFTER = 4
-"""After so many transactions between which nobody else wrote, the next one presumes it."""
-
 Loading = tuple[psycopg.Cursor[Any] | None, dict[str, psycopg.Cursor[Any]]]
 """What was asked, to be fetched."""
 
@@ -112,7 +109,7 @@ class PostgresStore(SqlStore):
         self._found = Head()
         self._made: list[Any] = []
         self._ahead: tuple[Asked, Loaded] | None = None
-        self._may_presume, self._presumed, self._calm = True, False, 0
+        self._may_presume, self._presumed = True, False
         self._warning, self._keeps_bytes = "", False
         self._watch = Watch()
         self._teller = Teller(self._connect, self._schema)
@@ -278,8 +275,8 @@ class PostgresStore(SqlStore):
         """A connection that was lost meanwhile is made anew: nothing was written on it yet."""
         self._unsent.clear()
         writer = self._writer
-        calm = self._calm >= CALM_AFTER and self._head.position > 0
-        self._presumed = presumed and self._may_presume and calm and is_silent(writer)
+        may = self._may_presume and self._head.position > 0
+        self._presumed = presumed and may and is_silent(writer)
         if self._presumed:
             self._found, self._ahead = self._head, (ahead, ({}, {table: {} for table in ahead[1]}))
             return
@@ -314,9 +311,7 @@ class PostgresStore(SqlStore):
             raise Presumed
 
     def _arrive(self, left: object) -> tuple[Head, bool]:
-        untouched = left == (self._found, self._made)
-        self._calm = self._calm + 1 if untouched else 0
-        return self._found, untouched
+        return self._found, left == (self._found, self._made)
 
     def _leave(self) -> object:
         return self._head, self._made
@@ -404,7 +399,7 @@ class PostgresStore(SqlStore):
 
     def _roll_back(self) -> None:
         """A connection that cannot even do that is thrown away: the server forgets for it."""
-        self._presumed, self._calm = False, 0
+        self._presumed = False
         connection, self._connection = self._connection, None
         if connection is None:
             return

@@ -22,6 +22,7 @@ from ledger.store import (
     NOTHING,
     Appended,
     Asked,
+    Presumed,
     Record,
     Store,
     Streams,
@@ -31,6 +32,9 @@ from ledger.store.chain import Head, link
 
 MOST_KEYS = 256
 """In one statement."""
+
+CALM_AFTER = 4
+"""After so many transactions between which nobody else wrote, the next one presumes it."""
 
 _INSERT = "insert into stored_events values (?, ?, ?, ?, ?, ?)"
 _HEAD = "select position, hash from stored_events order by position desc limit 1"
@@ -70,6 +74,7 @@ class SqlStore(Store):
         self._head = Head()
         self._left: object = None
         self._untouched = self._made_anew = False
+        self._calm = 0
         self._stream, self._streams, self._event = (
             statement.format(state=self.STATE) for statement in (_STREAM, _STREAMS, _EVENT)
         )
@@ -189,9 +194,11 @@ class SqlStore(Store):
     def transaction(self, ahead: Asked = NOTHING, *, presumed: bool = False) -> Iterator[Head]:
         with self._lock:
             outer, left, self._left = self._own, self._left, None
+            before, calm, self._calm = self._head, self._calm, 0
             try:
+                may_presume = left is not None and calm >= CALM_AFTER
                 with self._translated():
-                    self._begin(ahead, presumed=presumed and left is not None)
+                    self._begin(ahead, presumed=presumed and may_presume)
                 self._local.connection = self._writer
                 self._head, self._untouched = self._arrive(left)
                 arrived = self._head
@@ -200,6 +207,11 @@ class SqlStore(Store):
                 # who appends has looked; who does not (a seal) must not hide from the next what it met
                 unseen = not self._untouched and self._head == arrived
                 self._left = None if self._made_anew or unseen else self._leave()
+                self._calm = calm + 1 if self._untouched else 0
+            except Presumed:  # all is as it was
+                self._roll_back()
+                self._left, self._head = left, before
+                raise
             except BaseException:
                 self._roll_back()
                 raise

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext, suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,8 +16,20 @@ import apsw
 from eventsourcing import persistence
 
 from ledger.files import unwritable, why
-from ledger.projection import Projection, Row
-from ledger.store import ANEW, EVENTS, SEALS, Asked, FlushFailed, NoText, StoreUnfit, remedy
+from ledger.projection import Changes, Projection, Row
+from ledger.store import (
+    ANEW,
+    EVENTS,
+    NOTHING,
+    SEALS,
+    Asked,
+    FlushFailed,
+    Loaded,
+    NoText,
+    Presumed,
+    StoreUnfit,
+    remedy,
+)
 from ledger.store.chain import Head
 from ledger.store.sql import Shape, SqlStore, difference
 
@@ -116,6 +129,8 @@ class SQLiteStore(SqlStore):
         if (read_only or not create) and not os.path.exists(self._path):
             raise StoreUnfit(f"store: there is no {self._path}")
         self._read_only = read_only
+        self._new = NOTHING
+        """What this transaction takes for new, and has not written yet."""
         super().__init__(projections)
         self._unread = frozenset(self._tables) if anew else frozenset[str]()
         try:
@@ -276,12 +291,15 @@ class SQLiteStore(SqlStore):
         why = WRITTEN_OVER if self._written_over else MOVED
         raise persistence.OperationalError(f"{self._path}{why}")
 
-    def _begin(self, ahead: Asked, *, presumed: bool) -> None:  # noqa: ARG002  (all is near)
+    def _begin(self, ahead: Asked, *, presumed: bool) -> None:
         self._check_lies()
         self._connection.execute("begin immediate")
+        self._new = ahead if presumed else NOTHING
 
     def _arrive(self, left: object) -> tuple[Head, bool]:
         untouched = left == self._connection.data_version()
+        if not untouched:
+            self._new = NOTHING
         return (self._head if untouched else self.head()), untouched
 
     def _leave(self) -> object:
@@ -290,12 +308,36 @@ class SQLiteStore(SqlStore):
     def _begin_snapshot(self, connection: apsw.Connection) -> None:
         connection.execute("begin")
 
+    def load(self, asked: Asked) -> Loaded:
+        """Reads nothing of what is taken for new: writing it tells, and of what is not written a look."""
+        if asked is self._new:
+            return {}, {table: {} for table in asked[1]}
+        return super().load(asked)
+
+    def _append(self, rows: list[Row], changes: Changes) -> None:
+        try:
+            super()._append(rows, changes)
+        except persistence.IntegrityError as error:
+            if self._new is NOTHING:
+                raise
+            raise Presumed from error
+        if self._new is not NOTHING:
+            self._new = _without(self._new, rows, changes)
+
     def _flush(self) -> None:
+        if self._new is not NOTHING:
+            self._look()
         with _TRANSLATED:
             try:
                 self._connection.execute("commit")
             except apsw.IOError as error:  # a failed write counts as a failed flush
                 raise FlushFailed(str(error)) from error
+
+    def _look(self) -> None:
+        """Makes sure that nothing is there that was taken for new, and was not written."""
+        streams, tables = super().load(self._new)
+        if streams or any(tables.values()):
+            raise Presumed
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
@@ -344,6 +386,20 @@ class SQLiteStore(SqlStore):
                 yield from connection.execute(f"{_SEALED} {behind} order by number")
             else:
                 yield from connection.execute(self._tables[table].whole)
+
+
+def _without(asked: Asked, rows: list[Row], changes: Changes) -> Asked:
+    """Returns what is asked for, less the streams and rows that are written; NOTHING as a rule."""
+    streams = set(asked[0]).difference(map(_STREAM_OF, rows))
+    tables = {
+        t: left
+        for t, keys in asked[1].items()
+        if (left := set(keys).difference(changes.get(t, ())))
+    }
+    return (streams, tables) if streams or tables else NOTHING
+
+
+_STREAM_OF = itemgetter(1)
 
 
 def _scanned(connection: apsw.Connection, after: int | None) -> Iterator[Row]:

@@ -1,16 +1,18 @@
-from contextlib import closing
+from contextlib import closing, contextmanager
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger.batch import Known
 from ledger.operator.book import Book
 from ledger.refusals import Refusal, SessionInvalid
 from ledger.store import open_store
-from ledger.store.postgres import CALM_AFTER
+from ledger.store.chain import GENESIS, link
+from ledger.store.sql import CALM_AFTER
+from ledger.store.sqlite import SQLiteStore
 from projections import IN_TRANSACTION
 from tests import controls
 from tests.ha.proxy import Proxy
@@ -19,16 +21,40 @@ SETTLED = CALM_AFTER + 1
 CASH = "100.00"
 
 
-@pytest.fixture(params=["postgres", "newest_postgres"])
-def url(request):
-    return request.getfixturevalue(request.param).new_book()
+SERVERS = ["postgres", "newest_postgres"]
+
+
+@pytest.fixture
+def new_url(tmp_path_factory, request):
+    def made(store):
+        if store == "sqlite":
+            return f"sqlite:///{tmp_path_factory.mktemp('presumed')}/book.db"
+        return request.getfixturevalue(store).new_book()
+
+    return made
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
+def url(request, new_url):
+    return new_url(request.param)
+
+
+@pytest.fixture(params=SERVERS)
+def server(request, new_url):
+    return new_url(request.param)
+
+
+@contextmanager
+def settled(url):
+    with closing(controls.new_book(url)) as made:
+        controls.fund(made, amount=CASH)
+        settle(made)
+        yield made
 
 
 @pytest.fixture
 def book(url):
-    with closing(controls.new_book(url)) as made:
-        controls.fund(made, amount=CASH)
-        settle(made)
+    with settled(url) as made:
         yield made
 
 
@@ -59,8 +85,8 @@ def outcome(book, command):
         return type(refusal).__name__, refusal.detail
 
 
-def test_a_bet_takes_one_turn_on_the_wire_when_nobody_else_writes(url):
-    parts = urlsplit(url)
+def test_a_bet_takes_one_turn_on_the_wire_when_nobody_else_writes(server):
+    parts = urlsplit(server)
     with Proxy(parts.port) as wire:
         through = parts._replace(netloc=parts.netloc.replace(str(parts.port), str(wire.port)))
         with closing(controls.new_book(through.geturl())) as book:
@@ -72,6 +98,29 @@ def test_a_bet_takes_one_turn_on_the_wire_when_nobody_else_writes(url):
                 turns.append(wire.turns - before)
     assert turns[0] == 2
     assert turns[-3:] == [1, 1, 1]
+
+
+class Watched(SQLiteStore):
+    """Counts what it is asked while it is written."""
+
+    asked = 0
+
+    def _execute(self, connection, statement, parameters=()):
+        self.asked += connection is self._writer
+        return super()._execute(connection, statement, parameters)
+
+
+def test_a_bet_asks_a_file_nothing_when_nobody_else_writes(tmp_path):
+    store = Watched(str(tmp_path / "book.db"), IN_TRANSACTION)
+    with closing(Book(store)) as book:
+        controls.fund(book)
+        asked = []
+        for number in range(SETTLED + 3):
+            before = store.asked
+            book.submit(bet(f"{number}"))
+            asked.append(store.asked - before)
+    assert asked[0] > 1
+    assert asked[-3:] == [0, 0, 0]
 
 
 def test_what_another_wrote_meanwhile_is_seen(book, other):
@@ -102,11 +151,65 @@ def test_a_round_that_is_not_in_mind_goes_on(book):
     assert [*book.round(controls.PROVIDER, "old").bets] == ["old", "second"]
 
 
-def test_a_book_of_an_older_version_takes_nothing_for_granted(book, url):
-    address, _, schema = url.partition("?schema=")
-    with psycopg.connect(address, autocommit=True) as connection:
+def frozen_since(book, name):
+    first = book.submit(bet(name))
+    controls.fund(book, user=controls.OTHER_PLAYER)
+    book.submit(controls.freeze())
+    for number in range(SETTLED):
+        book.submit(theirs(f"settled {number}"))
+    forget(book)
+    return first
+
+
+def theirs(name):
+    return controls.place_bet(reference=name, round_id=name, user=controls.OTHER_PLAYER)
+
+
+def test_a_bet_that_would_be_refused_were_it_new_is_repeated_where_it_is_not(book):
+    first = frozen_since(book, "old")
+    new, again = book._commit([theirs("new"), bet("old")])
+    assert (new.recorded, again.recorded) == (True, False)
+    assert again.transaction_id == first.transaction_id
+
+
+def test_the_chain_goes_on_where_it_was_after_what_was_presumed_was_not_so(book):
+    frozen_since(book, "old")
+    for name in "abc":
+        book._commit([theirs(name), bet("old")])
+        forget(book)
+    hashed = GENESIS
+    for record in book.store.walk():
+        hashed = link(hashed, record.originator_id, record.originator_version, *said(record))
+        assert record.hash == hashed
+    assert book.store.head() == (record.id, hashed)
+
+
+def said(record):
+    return record.topic, record.state
+
+
+def test_what_is_in_mind_stays_there_when_what_was_presumed_was_not_so(book):
+    book.submit(bet("old"))
+    settle(book)
+    forget(book)
+    known = book._commit._known
+    assert not book.submit(bet("old")).recorded
+    assert book._commit._known is known
+
+
+def test_after_it_took_for_new_what_it_knew_a_book_looks_for_a_while(book):
+    book.submit(bet("old"))
+    settle(book)
+    forget(book)
+    book.submit(bet("old"))
+    assert book.store._calm < CALM_AFTER
+
+
+def test_a_book_of_an_older_version_takes_nothing_for_granted(server):
+    address, _, schema = server.partition("?schema=")
+    with settled(server), psycopg.connect(address, autocommit=True) as connection:
         connection.execute(f"drop function {schema}.presume")
-    with closing(Book(open_store(url, IN_TRANSACTION, create=False))) as old:
+    with closing(Book(open_store(server, IN_TRANSACTION, create=False))) as old:
         assert [old.submit(bet(f"old {n}")).recorded for n in range(SETTLED + 1)] == [True] * 6
 
 
@@ -122,14 +225,14 @@ def test_a_session_that_expired_and_is_not_in_mind_is_over(book):
         late(book)
 
 
-def test_a_book_that_took_it_for_granted_unchecked_would_take_that_bet(book, url):
-    address, _, schema = url.partition("?schema=")
-    with psycopg.connect(address, autocommit=True) as connection:
+def test_a_book_that_took_it_for_granted_unchecked_would_take_that_bet(server):
+    address, _, schema = server.partition("?schema=")
+    with settled(server) as book, psycopg.connect(address, autocommit=True) as connection:
         connection.execute(
             f"create or replace function {schema}.presume(presumed jsonb) returns void"
             " language plpgsql as $$ begin end $$"
         )
-    assert late(book).recorded
+        assert late(book).recorded
 
 
 def test_after_it_was_wrong_a_book_looks_before_it_takes_anything_for_granted(book, other):
@@ -165,10 +268,15 @@ COMMANDS = st.one_of(
 STEPS = st.lists(st.tuples(COMMANDS, st.integers(0, 9)), max_size=12)
 
 
-@settings(deadline=None, max_examples=40)
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+@settings(
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(steps=STEPS)
-def test_two_books_on_one_schema_answer_as_one_book_alone_does(postgres, steps):
-    url = postgres.new_book()
+def test_two_books_on_one_store_answer_as_one_book_alone_does(new_url, store, steps):
+    url = new_url(store)
     with (
         closing(controls.new_book(url)) as one,
         closing(controls.new_book(url)) as two,
