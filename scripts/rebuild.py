@@ -40,7 +40,7 @@ def rebuild(
     \b
     Example: roundbook rebuild --check --store sqlite:///roundbook.db
     """
-    where, mapper = _where(config, store, party), MAPPERS[party]
+    where, mapper = _configured(config, party) if store is None else store, MAPPERS[party]
     _check_party(where, party)
     with closing(
         open_store(where, TABLES[party], create=False, read_only=check, anew=not check)
@@ -63,11 +63,11 @@ def rebuild(
     sys.exit(1 if found else 0)
 
 
-def _where(config: Path | None, store: str | None, party: Party) -> str:
+def _configured(config: Path | None, party: Party) -> str:
     books = options.settings(config)[0].books()
-    if store is None and party not in books:
+    if party not in books:
         raise SettingsWrong("provider_book: there is none in the configuration")
-    return store or books[party]
+    return books[party]
 
 
 def _check_party(where: str, party: Party) -> None:

@@ -75,6 +75,14 @@ def test_a_check_names_the_configured_store_of_either_party(tmp_path, store, con
     assert provider in run("--check", "--config", config, "--party", "provider", code=0)
 
 
+def test_a_store_that_is_named_needs_nothing_of_the_configuration(tmp_path, store, monkeypatch):
+    (tmp_path / "roundbook.toml").write_text('admin.token = "env:NOT_HERE"')
+    monkeypatch.chdir(tmp_path)
+
+    assert store in run("--store", store, code=0)
+    assert store in run("--check", "--store", store, code=0)
+
+
 def test_a_check_tells_no_password(postgres):
     url = postgres.new_book()
     controls.new_book(url).close()
