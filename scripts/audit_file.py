@@ -71,8 +71,9 @@ def audit_file(
 ) -> None:
     """Make or continue a SQLite file with a book's events, postings, wallets, rounds and references.
 
-    Every hash and every balance is derived again while it is copied; a book whose past is not what the
-    file holds is refused, and the position named: exit 1. It may be cut short at any time and continued.
+    Every hash and every balance is derived again while it is copied; a book that does not hold together,
+    or whose past is not what the file holds, is refused, and the position named: exit 1. The file keeps
+    that, and what came before it. Making it may be cut short at any time and continued.
     Datasette, sqlite-utils and anything that reads SQLite open it; amounts are in minor units.
 
     STORE is a path or sqlite:///PATH; a URL is a service's, http(s)://HOST, and
@@ -81,7 +82,12 @@ def audit_file(
     \b
     Example: roundbook audit-file audit.db --from roundbook.db
     """
-    made = watched(out, where, where, token=token, keys=[*map(options.public_key, keys)])
+    keys = tuple(map(options.public_key, keys))
+    try:
+        made = watched(out, where, where, token=token, keys=keys)
+    except click.ClickException as refused:
+        kept = f"{out} keeps this, and what was verified"
+        raise click.ClickException(f"{refused.message}; {kept}") from None
     click.echo(msgspec.json.encode(made) if as_json else _said(out, made))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import click
 from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]
 
@@ -12,14 +13,19 @@ from api.audit.shelf import NOT_AS_WRITTEN
 from ledger.store import StoreUnfit, open_store
 from projections.as_of import Damaged
 from projections.audit_file import AuditFileUnfit, open_audit_file
+from projections.forms import plain
 
 
 @contextmanager
 def opened(file: Path) -> Iterator[Database]:
-    """Yields an audit file as it is at one moment, though it may be continued. Raises StoreUnfit."""
+    """Yields an audit file as it is at one moment, though it may be continued. Raises StoreUnfit.
+
+    What its book contradicted it with is said on standard error: nobody takes it for the whole of a good book.
+    """
     try:
         with closing(open_audit_file(file)) as db:
             db.execute("begin")
+            _tell_contradiction(file, db)
             yield db
     except AuditFileUnfit as error:
         raise _unfit(file, error) from error
@@ -27,6 +33,13 @@ def opened(file: Path) -> Iterator[Database]:
         raise StoreUnfit(f"{file}: {error}") from error
     except (Damaged, *NOT_AS_WRITTEN) as error:
         raise StoreUnfit(f"{file}: what is in it is not what was put there: {error}") from error
+
+
+def _tell_contradiction(file: Path, db: Database) -> None:
+    last = "select position, what from contradictions order by number desc limit 1"
+    for position, what in db.execute(last):
+        said = f"{file}: its book was refused once, position {position}: {what}"
+        click.echo(plain(f"roundbook: {said}"), err=True)
 
 
 def _unfit(file: Path, error: AuditFileUnfit) -> StoreUnfit:

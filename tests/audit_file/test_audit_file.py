@@ -37,6 +37,7 @@ from projections.audit_file import (
     open_audit_file,
 )
 from scripts.audit_file import audit_file, catch_up
+from scripts.cli import roundbook
 from scripts.source import open_source
 from tests import auditor, controls, seals
 from tests.audit_file import (
@@ -920,6 +921,34 @@ def test_the_command_names_a_contradiction_and_exits_1(book_path: Path, out: Pat
     assert done.exit_code == 1
     assert done.stdout == ""
     assert "position 9: is missing" in done.stderr
+    assert done.stderr.endswith(f"; {out} keeps this, and what was verified\n")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("balance", controls.PLAYER, "USD", "--json", "--from"),
+        ("replay", "--json", "--from"),
+        ("report", "daily-wallets", "--json"),
+    ],
+    ids=lambda asked: asked[0],
+)
+def test_what_is_read_of_a_file_whose_book_was_refused_says_so_beside_the_answer(
+    book_path: Path, out: Path, asked: tuple[str, ...]
+) -> None:
+    copy(out, book_path)
+    whole = CliRunner().invoke(roundbook, [*asked, str(out)])
+    out.unlink()
+    seals.behind(book_path, tampered("delete from stored_events where position = :place", 99))
+    with pytest.raises(Contradiction):
+        copy(out, book_path)
+
+    told = CliRunner().invoke(roundbook, [*asked, str(out)])
+
+    assert (whole.exit_code, whole.stderr) == (0, "")
+    assert all(map(json.loads, told.stdout.splitlines()))
+    said = "its book was refused once, position 99: is missing, 100 follows on 98"
+    assert told.stderr == f"roundbook: {out}: {said}\n"
 
 
 def test_on_a_terminal_the_command_shows_how_far_it_is(kept: Path, out: Path) -> None:
