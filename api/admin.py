@@ -46,12 +46,16 @@ class Whole(fields.Integer):
         return super()._deserialize(value, *args, **kwargs)
 
 
+FROM_NOTHING = validate.Range(min=0)
+"""What plain digits are in any case, said for the document."""
+
+
 class At(Schema):
     at = Whole(validate=validate.Range(min=1), metadata={"description": "version"})
 
 
 class When(Schema):
-    at = Whole(metadata={"description": "position"})
+    at = Whole(validate=FROM_NOTHING, metadata={"description": "position"})
     as_of = fields.String(
         validate=validate.Length(min=1),
         metadata={"description": "RFC 3339, or a date: its midnight in UTC"},
@@ -62,17 +66,20 @@ class Named(Schema):
     q = fields.String(
         required=True, metadata={"description": "a player, round, reference or transaction"}
     )
-    before = Whole(metadata={"description": "`before` of the page of newer ones"})
+    before = Whole(
+        validate=FROM_NOTHING, metadata={"description": "`before` of the page of newer ones"}
+    )
 
 
 class Fresh(Schema):
     min_position = Whole(
-        metadata={"description": "Roundbook-Position of a write: what is read is to go so far"}
+        validate=FROM_NOTHING,
+        metadata={"description": "Roundbook-Position of a write: what is read is to go so far"},
     )
 
 
 class Page(Schema):
-    after = Whole(load_default=0)
+    after = Whole(load_default=0, validate=FROM_NOTHING)
     limit = Whole(load_default=100, validate=validate.Range(min=1, max=MOST_ON_PAGE))
 
 

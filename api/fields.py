@@ -48,7 +48,12 @@ def check_id(value: Any, field: str) -> str:
 
 
 class Id(Field, fields.String):
-    """A string of 1 to 128 printable characters, compared exactly."""
+    """A string of 1 to 128 printable characters, compared exactly; one that is not mandatory may be empty."""
+
+    def __init__(self, *, required: bool = False, description: str = "") -> None:
+        bounds = {"minLength": int(required), "maxLength": LONGEST_ID}
+        said = {"description": description} if description else {}
+        super().__init__(required=required, metadata={**bounds, **said})
 
     def accept(self, value: Any) -> str:
         return check_id(value, self.name)

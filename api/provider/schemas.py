@@ -1,10 +1,13 @@
 """What each call of an operator, and each of a game, must and may carry."""
 
+from typing import Any
+
 from apiflask import Schema, fields
 from marshmallow import INCLUDE, validate
 
 from api.admin import MOST_ON_PAGE, At, Whole
-from api.fields import Anything, Fields, Id, Money
+from api.fields import Anything, Field, Fields, Id, Money
+from ledger.refusals import Malformed
 
 
 class OperatorCall(Fields):
@@ -42,19 +45,34 @@ class RoundStatus(TokenCall):
     roundId = Id(required=True)
 
 
-DATE = {"description": "ISO 8601: a day, or a time"}
-COUNT = {
-    "description": "from 1 on",
-    "oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9]+$"}],
-}
+MOST_ROUNDS = 1000
+DATE = "ISO 8601: a day, or a time"
+
+
+class Count(Field):
+    """A whole number from 1 to `most`, as a number or as text."""
+
+    def __init__(self, *, most: int) -> None:
+        number = {"type": "integer", "minimum": 1, "maximum": most}
+        text = {"type": "string", "pattern": "^[0-9]{1,10}$"}
+        about = {"description": f"1 to {most}", "oneOf": [number, text]}
+        super().__init__(required=True, metadata=about)
+        self.most = most
+
+    def accept(self, value: Any) -> int:
+        text = str(value) if type(value) in (int, str) else ""
+        plain = text.isascii() and text.isdigit() and len(text) <= 10
+        if not (plain and 1 <= int(text) <= self.most):
+            raise Malformed(f"must be a whole number from 1 to {self.most}", field=self.name)
+        return int(text)
 
 
 class GameRounds(TokenCall):
-    dateStart = Id(required=True, metadata=DATE)
-    dateEnd = Id(required=True, metadata=DATE)
-    timeZone = Id(required=True, metadata={"description": "UTC, +09:00 or Europe/Malta"})
-    page = Anything(required=True, metadata=COUNT)
-    limit = Anything(required=True, metadata=COUNT)
+    dateStart = Id(required=True, description=DATE)
+    dateEnd = Id(required=True, description=DATE)
+    timeZone = Id(required=True, description="UTC, +09:00 or Europe/Malta")
+    page = Count(most=10**9)
+    limit = Count(most=MOST_ROUNDS)
     userId = Id()
     gameId = Id()
 

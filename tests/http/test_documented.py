@@ -143,6 +143,40 @@ def test_whatever_of_its_query_a_route_reads_stands_in_the_document(tmp_path, mo
                 assert {each["name"] for each in told if each["in"] == "query"} == READ, path
 
 
+def test_the_bounds_of_a_page_of_rounds_stand_in_the_document_and_are_kept(running):
+    path = "/V4/history/GetGameRounds"
+    fields = schema_of(described(running), path)["properties"]
+
+    def told(name, value):
+        body = provider.later_body("history/GetGameRounds", **{name: value})
+        return running.raw(path, json.dumps(body), "").json["error"]
+
+    for name in ("page", "limit"):
+        number, _ = fields[name]["oneOf"]
+        least, most = number["minimum"], number["maximum"]
+        asked = (least - 1, least, most, most + 1)
+        assert [told(name, value) for value in asked] == [57, 0, 0, 57]
+    assert most == 1000
+
+
+def test_how_long_a_name_may_be_stands_in_the_document_and_holds(standing):
+    fields = schema_of(described(standing), "/V4/SessionExpired")["properties"]
+    longest, least = fields["userId"]["maxLength"], fields["userId"]["minLength"]
+
+    def told(length):
+        body = {"providerId": "LuckyMonaco", "sessionId": "s", "userId": "u" * length, "uuid": "u"}
+        return standing.raw("/V4/SessionExpired", json.dumps(body), wire.LM_PAIR).json["error"]
+
+    assert [told(n) for n in (least - 1, least, longest, longest + 1)] == [64, 62, 62, 57]
+
+
+def test_whole_numbers_of_a_query_begin_somewhere(standing):
+    for path, item in described(standing)["paths"].items():
+        for asked in item.get("get", {}).get("parameters", []):
+            if asked["schema"]["type"] == "integer":
+                assert "minimum" in asked["schema"], (path, asked["name"])
+
+
 def test_a_call_with_its_pair_in_the_query_says_so_in_the_document_beside_its_later_form(tmp_path):
     with provider.Pair(tmp_path, works=False) as pair:
         paths = described(pair)["paths"]
