@@ -128,5 +128,5 @@ def _print_table(made: Report) -> None:
     if made.rows:
         tables.show(made.columns, (list(map(said, row)) for row in made.rows), title=made.title)
     else:
-        click.echo(f"{made.title}: nothing")
+        click.echo(f"{made.title}: none")
     click.echo(made.note)

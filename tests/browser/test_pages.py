@@ -221,7 +221,7 @@ def test_the_keyboard_moves_the_slider_through_the_versions(auditor: Page, url: 
         expect(auditor).to_have_url(f"{there}&at=1")
         is_at(auditor, 1)
         expect(auditor.locator("#state .badge")).to_have_text("InProgress")
-        expect(auditor.locator("#transactions")).to_have_text("Bets and results None yet.")
+        expect(auditor.locator("#transactions")).to_have_text("Bets and results None.")
         expect(auditor.locator(".shell pre")).to_contain_text("--at 1")
         for version in (2, 3, 4):
             auditor.keyboard.press("ArrowRight")
@@ -382,7 +382,7 @@ def test_no_page_scrolls_sideways_on_a_telephone(auditor: Page, url: str) -> Non
     }
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, 640, 1024, 1280])
 def test_the_way_out_stands_beside_the_search(auditor: Page, url: str, width: int) -> None:
     auditor.set_viewport_size({"width": width, "height": 844})
     auditor.goto(f"{url}{address('operator', 'home')}")
@@ -600,6 +600,18 @@ def test_the_longest_names_scroll_no_page_sideways(page: Page, laptop: str) -> N
     assert {path: too_wide(page, f"{laptop}{path}") for path in pages} == {
         path: [] for path in pages
     }
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_verdict_is_seen_beside_the_longest_names(page: Page, laptop: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(f"{laptop}{address('operator', 'round', partner=LONG, round=LONG)}")
+
+    table = page.get_by_role("region", name="Replay").bounding_box()
+    verdict = page.locator(".verdict td.same").last.bounding_box()
+    assert table
+    assert verdict
+    assert verdict["x"] + verdict["width"] <= table["x"] + table["width"]
 
 
 # last, when all was asked
