@@ -67,6 +67,8 @@ def deliveries(
 def retry(config: Path | None, id_: str, *, as_json: bool) -> None:
     """Send a delivery again, now: a new burst begins, whoever runs the worker.
 
+    `roundbook deliveries` lists the IDs. Its --config and --book stand before `retry`.
+
     \b
     Example: roundbook deliveries retry acme/refund/b-1
     """

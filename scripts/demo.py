@@ -45,7 +45,13 @@ USUALLY_OVERDUE = 30
 
 
 @click.command(short_help="Play an evening between two services, and prove it.")
-@click.option("--rounds", default=300, show_default=True, type=click.IntRange(20, 10_000))
+@click.option(
+    "--rounds",
+    default=300,
+    show_default=True,
+    type=click.IntRange(20, 10_000),
+    help="How many rounds are played.",
+)
 @click.option("--seed", default=1, show_default=True, help="Another seed, another evening.")
 @click.option(
     "--folder",

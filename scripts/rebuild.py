@@ -37,6 +37,8 @@ def rebuild(
 ) -> None:
     """Derive a book's tables again from its events.
 
+    It takes the events as they are: verify the book first. With --store no configuration is needed.
+
     \b
     Example: roundbook rebuild --check --store sqlite:///roundbook.db
     """
