@@ -23,11 +23,13 @@ Word = Literal[
     "currency",
     "round",
     "player",
+    "transaction",
     "status",
     "reversal",
     "unsettled",
 ]
-"""What differs. `status`: taken by one party's book only, or a round that stands elsewhere;
+"""What differs. `transaction`: the operator's id is not the one its wallet answered;
+`status`: taken by one party's book only, or a round that stands elsewhere;
 `reversal`: a stake that went back in one book only; `unsettled`: the wallet has not answered yet."""
 
 
@@ -72,13 +74,18 @@ class Subject(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A reference in one book: `amount` in minor units; `recent` where it began after the cut."""
+    """A reference in one book: `amount` in minor units; `recent` where it began after the cut.
+
+    `ids` are the operator's, of what was taken or paid and of what gave it back; empty where there is none,
+    and in the provider's book where the wallet's answer named none, as a Cancel's at Lucky Monaco's.
+    """
 
     subject: Subject
     amount: int
     scale: int
     state: str
     recent: bool
+    ids: tuple[str, str] = ("", "")
 
 
 Key = tuple[str, str, str]
@@ -91,11 +98,12 @@ COMPLETED = STATUSES.index("Completed")
 
 
 class OperatorRound(NamedTuple):
-    """A round in the operator's book; `taken` once a stake was."""
+    """A round in the operator's book; `taken` once a stake was, `end` the id of its EndRound."""
 
     recent: bool
     stage: int = 0
     taken: bool = False
+    end: str = ""
 
     @property
     def status(self) -> str:
@@ -106,7 +114,7 @@ class ProviderRound(NamedTuple):
     """A round in the provider's book.
 
     `open` counts its bets that may stay, `reversing` those whose reversal the wallet has not
-    confirmed, `owing` what it has not confirmed of the outcome.
+    confirmed, `owing` what it has not confirmed of the outcome; `end` is the id it gave the EndRound.
     """
 
     subject: Subject
@@ -116,6 +124,7 @@ class ProviderRound(NamedTuple):
     open: int = 0
     reversing: int = 0
     owing: int = 0
+    end: str = ""
 
     @property
     def status(self) -> str:
@@ -221,13 +230,29 @@ def _operator_entry(book: OperatorBook, provider: str, event: Any, *, recent: bo
         scale=getattr(event, "scale", 0),
         state=state,
         recent=known.recent if known else recent,
+        ids=known.ids if known else ("", ""),
     )
     if known and _is_again(known.state, state):
         book.again.append((key, entry._replace(recent=recent)))
     elif known and state in _REVERSED and entry != known._replace(state=state):
         return  # what was taken is not what this gave back: it stays taken
     else:
-        book.entries[key] = entry
+        book.entries[key] = _named(entry, event)
+
+
+def _named(entry: Entry, event: Any) -> Entry:
+    """Returns an entry with the id of the transaction that an event tells of, where it has one."""
+    named, (taken, back) = getattr(event, "transaction_id", ""), entry.ids
+    reverses = isinstance(event, _REVERSALS)
+    return entry._replace(ids=(taken, named) if reverses else (named or taken, back))
+
+
+_REVERSALS = (
+    operator_events.BetReversed,
+    operator_events.TombstoneRecorded,
+    provider_events.CancelConfirmed,
+    provider_events.RefundConfirmed,
+)
 
 
 def _is_again(known: str, state: str) -> bool:
@@ -243,6 +268,7 @@ def _operator_round(book: OperatorBook, provider: str, event: Any, *, recent: bo
     book.rounds[provider, event.round] = known._replace(
         stage=max(stage, known.stage),
         taken=known.taken or isinstance(event, operator_events.BetPlaced),
+        end=event.transaction_id if isinstance(event, operator_events.RoundEnded) else known.end,
     )
 
 
@@ -316,6 +342,7 @@ def _provider_round(book: ProviderBook, event: provider_events.RoundEvent, *, re
         open=known.open + open_,
         reversing=known.reversing + reversing,
         owing=known.owing + owing,
+        end=event.transaction_id if isinstance(event, provider_events.EndConfirmed) else known.end,
     )
 
 
@@ -332,7 +359,7 @@ def _provider_entry(book: ProviderBook, event: Any, *, recent: bool) -> None:
         else:
             book.entries[key] = entry
     else:
-        book.entries[key] = book.entries[key]._replace(state=state)
+        book.entries[key] = _named(book.entries[key]._replace(state=state), event)
 
 
 # one against the other
@@ -402,6 +429,13 @@ def _words(ours: Entry | None, theirs: Entry | None) -> Iterator[Word]:
         if expected.reversed not in (None, ours.state in _REVERSED):
             yield "reversal"
         yield from _facts(ours, theirs)
+    if ours is not None and any(map(_differ, ours.ids, theirs.ids)):
+        yield "transaction"
+
+
+def _differ(at_operator: str, at_provider: str) -> bool:
+    """Returns whether two ids of one transaction differ; where a book has none, it says nothing else."""
+    return "" != at_operator != at_provider != ""
 
 
 def _facts(ours: Entry, theirs: Entry) -> Iterator[Word]:
@@ -439,6 +473,8 @@ def _said(word: Word, entry: Entry | None) -> str:
         return entry.subject.round
     if word == "player":
         return entry.subject.user
+    if word == "transaction":
+        return ", ".join(filter(None, entry.ids))
     if entry.state in ("refused", "tombstone"):
         return entry.state
     return f"{to_text(entry.amount, entry.scale)} {entry.subject.currency} {entry.state}"
@@ -453,14 +489,22 @@ def _rounds(
         at_operator = ours.rounds.get((_folded(subject.provider), subject.round))
         if at_operator and at_operator.taken and (at_operator.recent or at_provider.recent):
             compared["rounds"] += 1
-            in_process = at_provider.status in _IN_PROCESS
-            if in_process or at_operator.status != at_provider.status:
+            for word, said, told in _round_words(at_operator, at_provider):
                 yield Difference(
-                    difference="unsettled" if in_process else "status",
+                    difference=word,
                     kind="round",
                     provider=subject.provider,
                     round=subject.round,
                     reference="",
-                    at_operator=at_operator.status,
-                    at_provider=at_provider.status,
+                    at_operator=said,
+                    at_provider=told,
                 )
+
+
+def _round_words(ours: OperatorRound, theirs: ProviderRound) -> Iterator[tuple[Word, str, str]]:
+    """Returns what differs, and what either book says."""
+    in_process = theirs.status in _IN_PROCESS
+    if in_process or ours.status != theirs.status:
+        yield "unsettled" if in_process else "status", ours.status, theirs.status
+    if _differ(ours.end, theirs.end):
+        yield "transaction", ours.end, theirs.end

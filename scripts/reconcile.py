@@ -45,8 +45,9 @@ def reconcile(
 ) -> None:
     """Hold the operator's book and the provider's against one another, reference by reference.
 
-    A store is a path or sqlite:///PATH; it may be in use, and is only read. Exits 1
-    where anything differs or waits for an answer.
+    Money, player, round, where it stands, and the transaction ids the wallet answered. A store is a
+    path or sqlite:///PATH; it may be in use, and is only read. Exits 1 where anything differs or
+    waits for an answer.
 
     \b
     Example: roundbook reconcile roundbook.db provider.db --since 2026-11-01

@@ -238,6 +238,99 @@ def test_another_player_is_a_difference(differences):
     }
 
 
+# the operator's ids, as its wallet answered them
+
+
+ENDED = (theirs.RoundEnded, theirs.EndRequested, theirs.EndConfirmed, theirs.RoundCompleted)
+ANSWERED = {
+    "bet": (PLACED, ACCEPTED),
+    "refund": ((*PLACED, ours.BetRefunded), (*REFUNDING, theirs.RefundConfirmed)),
+    "refund of what a cancel gave back": (
+        (*PLACED, ours.BetCancelled),
+        (*REFUNDING, theirs.RefundConfirmed),
+    ),
+    "cancel": (
+        (*PLACED, ours.BetCancelled, ours.RoundCancelled),
+        (*GIVEN_UP, theirs.CancelConfirmed, theirs.RoundCancelled),
+    ),
+    "cancel of a bet that never came": (
+        (ours.TombstoneRecorded,),
+        (*GIVEN_UP, theirs.CancelConfirmed, theirs.RoundCancelled),
+    ),
+    "cancel of a bet that was refused": (
+        (ours.RoundOpened, ours.BetRefused, ours.TombstoneRecorded),
+        (*GIVEN_UP, theirs.CancelConfirmed, theirs.RoundCancelled),
+    ),
+    "result": (
+        (*PLACED, ours.ResultRecorded),
+        (*ACCEPTED, theirs.ResultRequested, theirs.ResultConfirmed, theirs.RoundCompleted),
+    ),
+    "end": (
+        (*PLACED, ours.RoundEnded),
+        (*ACCEPTED, *ENDED),
+    ),
+}
+IDS = {"bet": "t-bet", "result": "t-result", "end": "t-end"}
+
+
+def with_ids(events, **changed):
+    """Returns the events with the id each transaction has; a reversal's is another than its bet's."""
+    ids = IDS | {"reversal": "t-reversal"} | changed
+    return [
+        msgspec.structs.replace(event, transaction_id=ids[kind]) if kind else event
+        for event in events
+        for kind in [transaction_of(event)]
+    ]
+
+
+def transaction_of(event):
+    match event:
+        case ours.BetPlaced() | theirs.BetAccepted():
+            return "bet"
+        case ours.ResultRecorded() | theirs.ResultConfirmed():
+            return "result"
+        case ours.RoundEnded() | theirs.EndConfirmed():
+            return "end"
+        case ours.BetReversed() | ours.TombstoneRecorded() | theirs.Confirmed():
+            return "reversal"
+
+
+@pytest.mark.parametrize("story", ANSWERED)
+def test_a_transaction_has_the_id_that_the_wallet_answered(differences, story):
+    at_operator, at_provider = (
+        with_ids(operator(*ANSWERED[story][0])),
+        provider(*ANSWERED[story][1]),
+    )
+    of = {each for each in map(transaction_of, at_provider) if each}
+
+    assert differences(at_operator, with_ids(at_provider)) == set(), "the control"
+    for changed in of:
+        found = differences(at_operator, with_ids(at_provider, **{changed: "forged"}))
+        ((kind, word, ours_said, theirs_said),) = found
+        assert (word, kind) == (
+            "transaction",
+            {"end": "round", "result": "result"}.get(changed, "bet"),
+        )
+        assert f"t-{changed}" in ours_said
+        assert "forged" in theirs_said
+
+
+@pytest.mark.parametrize("story", ANSWERED)
+def test_an_answer_that_named_no_transaction_contradicts_none(differences, story):
+    at_operator, at_provider = ANSWERED[story]
+
+    assert differences(with_ids(operator(*at_operator)), provider(*at_provider)) == set()
+
+
+def test_ids_of_a_bet_and_its_reversal_are_told_together(differences):
+    at_operator, at_provider = ANSWERED["refund"]
+    other = with_ids(provider(*at_provider), reversal="forged")
+
+    assert differences(with_ids(operator(*at_operator)), other) == {
+        ("bet", "transaction", "t-bet, t-reversal", "t-bet, forged")
+    }
+
+
 # whether the stake was taken, and whether it went back
 
 
