@@ -21,13 +21,14 @@ with importing():
     from scripts.audit_serve import audit_serve
     from scripts.bench import bench
     from scripts.books import books
+    from scripts.check_proof import check_proof
     from scripts.copy_book import copy
     from scripts.deliveries import deliveries
     from scripts.demo import demo
     from scripts.incomplete import incomplete
     from scripts.keys import keys
     from scripts.piped import output
-    from scripts.prove import check_proof, prove
+    from scripts.prove import prove
     from scripts.rebuild import rebuild
     from scripts.reconcile import reconcile
     from scripts.report import report

@@ -23,8 +23,9 @@ from ledger.sealing import Sealer, seals_of
 from ledger.store import StoreUnfit, open_store
 from ledger.store.chain import link
 from scripts.audit_file import audit_file
+from scripts.check_proof import check_proof
 from scripts.keys import keys
-from scripts.prove import check_proof, prove
+from scripts.prove import prove
 from scripts.seal import seal
 from scripts.verify import verify
 from tests import controls
@@ -1165,11 +1166,15 @@ def test_a_proof_is_checked_by_who_has_nothing_but_the_file_and_the_public_key(s
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     sealed.path.unlink()
     sealed.key.unlink()
-    checked = alone("prove", "check_proof", "bet.json", "--key", sealed.public, folder=auditor)
+    checked = alone(
+        "check_proof", "check_proof", "bet.json", "--key", sealed.public, folder=auditor
+    )
     assert checked.returncode == 0, checked.stderr
     assert BET_LINE in checked.stdout
     Path(auditor, "bet.json").write_text("{")
-    refused = alone("prove", "check_proof", "bet.json", "--key", sealed.public, folder=auditor)
+    refused = alone(
+        "check_proof", "check_proof", "bet.json", "--key", sealed.public, folder=auditor
+    )
 
     assert (refused.returncode, refused.stderr) == (1, "")
     assert refused.stdout.startswith("not proved: bet.json is no whole proof")
