@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -11,6 +12,7 @@ import msgspec
 from ledger.event import Event
 from ledger.money import MOST_SUM
 from ledger.projection import Row
+from ledger.reader import LONGEST_ID, is_id
 
 PAGE = 1000
 
@@ -190,3 +192,32 @@ def hold(condition: object, broken: str) -> None:
     """Checks a rule; `broken` says what an event does that breaks it. Raises Violation."""
     if not condition:
         raise Violation(broken)
+
+
+def well_named(check: Check, stream: str, version: int, event: Event) -> str | None:
+    """Checks an event, and that all that it names has an id such as a call may bring. Raises Violation."""
+    for field in _ids(type(event)):
+        named = getattr(event, field)
+        if named is not None and not is_id(named):
+            rule = f"1 to {LONGEST_ID} printable characters"
+            raise Violation(f"names the {field} {named[:LONGEST_ID]!r}, which is not {rule}")
+    return check(stream, version, event)
+
+
+@cache
+def _ids(kind: type[Event]) -> tuple[str, ...]:
+    return tuple(field for field in kind.__struct_fields__ if field in _IDS)
+
+
+_IDS = (
+    "operator",
+    "provider",
+    "round",
+    "user",
+    "currency",
+    "game",
+    "session",
+    "reference",
+    "campaign",
+    "campaign_type",
+)

@@ -26,6 +26,7 @@ from ledger.verify_rules import (
     Violation,
     follow,
     hold,
+    well_named,
 )
 
 PARTS = 16
@@ -100,7 +101,7 @@ class OperatorRules:
     ) -> None:
         """`watched`: references that must be taken once, told at once where they are not.
 
-        `bodies`: the ids of transactions are derived again, which takes long.
+        `bodies`: ids are looked at, and those of transactions derived again, which takes long.
         """
         self._digest = digest
         self._text, self._key = digest.text, digest.key
@@ -512,8 +513,8 @@ _PAID_IN = (events.ResultRecorded, events.PromoPaid, events.DepositMade)
 
 
 def _named(check: Check, stream: str, version: int, event: Any) -> str | None:
-    """Checks that a transaction has the id which its reference gives it, too."""
-    due = check(stream, version, event)
+    """Checks that a transaction has the id which its reference gives it, too, and what else is named one."""
+    due = well_named(check, stream, version, event)
     named = _reference(event)
     if named and event.transaction_id != transaction_id(*named):
         derived = transaction_id(*named)

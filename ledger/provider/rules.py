@@ -1,6 +1,7 @@
 """What must hold of a provider's book: checked event by event, with every round replayed as the book does."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,7 +15,17 @@ from ledger.provider import events
 from ledger.provider.delivery import DECLINED, FINAL, LONGEST_WAIT_S
 from ledger.provider.round import Round, evolve
 from ledger.provider.round_rules import ALLOWED, FOLLOWING, calls_of, follows
-from ledger.verify_rules import Check, Digest, Missing, States, Total, Violation, follow, hold
+from ledger.verify_rules import (
+    Check,
+    Digest,
+    Missing,
+    States,
+    Total,
+    Violation,
+    follow,
+    hold,
+    well_named,
+)
 
 
 class _Delivery(msgspec.Struct, array_like=True):
@@ -77,7 +88,7 @@ class ProviderRules:
     ) -> None:
         """`projections`: of the tables that are to come to the same.
 
-        `bodies`: what wallets are sent is made again, which takes long.
+        `bodies`: ids are looked at, and what wallets are sent is made again, which takes long.
         """
         self._digest, self._kept = digest, kept_of(projections)
         was = msgspec.msgpack.decode(saved, type=_Saved) if saved else _Saved()
@@ -95,6 +106,10 @@ class ProviderRules:
             "SendEnded": self._send_ended,
             **{cls.__name__: self._in_sweep for cls in _IN_SWEEP},
         }
+        if bodies:
+            self.checks = {
+                topic: partial(well_named, check) for topic, check in self.checks.items()
+            }
 
     # what one command decides
 
@@ -130,6 +145,9 @@ class ProviderRules:
         ALLOWED[type(event)](state, event)
         if self._bodies and isinstance(event, events.Requested):
             hold(event.call in calls_of(state, event), "calls the wallet with something else")
+        if self._bodies and isinstance(event, events.Confirmed):
+            told = event.transaction_id or isinstance(event, events.CancelConfirmed)
+            hold(told, "is confirmed by an answer that names no transaction")
         self._deliver(stream, event)
         state = evolve(state, event)
         self._rounds.put(stream, state)

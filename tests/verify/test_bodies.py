@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from ledger.mapper import Inexact
+from ledger.names import name, parts
 from ledger.operator.book import Book
 from ledger.projection import Row
 from ledger.store import open_store
@@ -144,6 +145,56 @@ def test_a_wallet_is_sent_details_of_zero_as_the_event_says_them(sent: Any, *, h
 
     found = found_in(changed(theirs(1), "BetRequested", other), "provider")
     assert (found is None) == holds
+
+
+NO_ID = ["", "a\u200b", "a\n", "x" * 129]
+NAMED = ["provider", "round", "user", "currency", "game", "reference", "session"]
+IDS = {"operator": [*NAMED, "campaign", "campaign_type"], "provider": [*NAMED, "operator"]}
+
+
+@pytest.mark.parametrize("named", NO_ID)
+@pytest.mark.parametrize(("party", "field"), [(party, f) for party in IDS for f in IDS[party]])
+def test_what_no_call_could_have_named_is_found(party: Party, field: str, named: str) -> None:
+    rows = ours() if party == "operator" else theirs(1)
+    first = next(body[field] for body in map(_body, rows) if body.get(field))
+    rows = [_renamed(row, field, first, named) for row in rows]
+    found = found_in(books.chained(rows), party)
+    assert found
+    assert f"names the {field} {named[:128]!r}, which is not 1 to 128 printable" in found.detail
+    rows = [_renamed(row, field, named, "x" * 128) for row in rows]
+    told = found_in(books.chained(rows), party)
+    assert told is None or "printable" not in told.detail, "the control"
+
+
+def _body(row: Row) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.json.decode(row[4])
+    return body
+
+
+def _renamed(row: Row, field: str, was: str, named: str) -> Row:
+    """Returns the row with another name, in its body and in its stream's."""
+    position, stream, version, topic, _, hashed = row
+    body = _body(row)
+    if body.get(field) == was:
+        body[field] = named
+        stream = name(*[named if part == was else part for part in parts(stream)])
+    return (position, stream, version, topic, msgspec.json.encode(body), hashed)
+
+
+@pytest.mark.parametrize(
+    "topic", ["BetAccepted", "ResultConfirmed", "EndConfirmed", "RefundConfirmed"]
+)
+def test_an_answer_that_confirms_names_its_transaction(topic: str) -> None:
+    rows = changed(theirs(1), topic, told(transaction_id=""))
+    found = found_in(rows, "provider")
+    assert found
+    assert (found.kind, rows[(found.position or 0) - 1][3]) == ("invariant", topic)
+    assert "names no transaction" in found.detail
+
+
+def test_an_answer_to_a_cancel_need_not_name_one() -> None:
+    rows = changed(theirs(1), "CancelConfirmed", told(transaction_id=""))
+    assert found_in(rows, "provider") is None
 
 
 @pytest.mark.parametrize(("topic", "field"), [("SendStarted", "until"), ("SendEnded", "again_at")])
