@@ -42,7 +42,7 @@ class Saved(msgspec.Struct, frozen=True):
     progress: Progress
 
 
-FORMAT = "roundbook verify 4"
+FORMAT = "roundbook verify 5"
 HASHED = 32
 
 

@@ -86,6 +86,7 @@ class _Saved(msgspec.Struct, array_like=True):
     tombstones: set[tuple[str, str, str]] = set()
     """Provider, reference and player."""
     expired: set[int] = set()
+    providers: list[str] = []
 
 
 class OperatorRules:
@@ -133,6 +134,7 @@ class OperatorRules:
         self._rounds = States(_Round, digest.text, was.rounds)
         self._games = {game: number for number, game in enumerate(was.games)}
         self._tombstones, self._expired = was.tombstones, was.expired
+        self._providers = {provider.casefold(): provider for provider in was.providers}
         self._references = was.references
         self._taken = [array("q", part) for part in was.taken]
         self._watched = watched
@@ -150,6 +152,7 @@ class OperatorRules:
         provider, round_, user, currency = event.provider, event.round, event.user, event.currency
         if stream != f"round/{provider}/{round_}" or "%" in stream or stream.count("/") != 2:
             hold(stream == name("round", provider, round_), "is of another round")
+        self._meet(provider)
         opened = self._key((provider, round_, user, currency, event.recorded_at))
         number = self._numbers.get((user, currency))
         if number is None:
@@ -157,6 +160,12 @@ class OperatorRules:
         game = self._games.setdefault(event.game, len(self._games))
         self._rounds.used[stream] = _Round(1, number, opened, game)
         return stream
+
+    def _meet(self, provider: str) -> None:
+        """Checks that a provider is spelt as before: in another letter case it could take a reference again."""
+        known = self._providers.setdefault(provider.casefold(), provider)
+        if known != provider:
+            raise Violation(f"spells the provider {known} as {provider}")
 
     def _in_round(self, stream: str, version: int, event: Any) -> _Round:
         """Returns the state of the round whose next event it is; the event must name its player."""
@@ -295,6 +304,7 @@ class OperatorRules:
         self._tombstones.add((provider, reference, event.user))
         if stream == name("tombstone", provider, reference):
             follow(version, 0, stream)
+            self._meet(provider)
             known = event.round and (
                 name("round", provider, event.round) in self._rounds or self._is_open(event)
             )
@@ -357,6 +367,7 @@ class OperatorRules:
         provider, reference = event.provider, event.reference
         hold(stream == name("promo", provider, reference), "is of another promotion")
         follow(version, 0, stream)
+        self._meet(provider)
         self._bring(self._purse(event.user, event.currency), event, event.amount)
         self._take((provider, "promo", reference, stream, version, event.transaction_id))
 
@@ -364,6 +375,7 @@ class OperatorRules:
         provider, session = event.provider, event.session
         hold(stream == name("session", provider, session), "is of another session")
         follow(version, 0, stream)
+        self._meet(provider)
         hold(event.user in self._players, "is of a player without a wallet")
         self._expired.add(self._key((provider, session)))
         self._take((provider, "session", session, stream, version, ""))
@@ -483,6 +495,7 @@ class OperatorRules:
                 [*self._games],
                 self._tombstones,
                 self._expired,
+                [*self._providers.values()],
             )
         )
 

@@ -305,6 +305,26 @@ def test_what_no_book_would_have_recorded_is_found(
     check_last(rows, kind, why)
 
 
+OTHER_CASE = controls.PROVIDER.upper()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        opened("9"),
+        (PROMO, moved("PromoPaid", 9000, 9100, wallet_version=4, **CAMPAIGN)),
+        EXPIRED,
+        alone(),
+    ],
+)
+def test_no_provider_is_spelt_in_two_letter_cases(bet_on: list[Row], made: Made) -> None:
+    stream, (topic, body) = made
+    check_last(forged(bet_on, [made]), None, "")
+    other = stream.replace(controls.PROVIDER, OTHER_CASE), (topic, {**body, "provider": OTHER_CASE})
+    found = f"spells the provider {controls.PROVIDER} as {OTHER_CASE}"
+    check_last(forged(bet_on, [other]), "invariant", found)
+
+
 WHOLE = {"by": "cancel-round"}
 
 
@@ -388,6 +408,20 @@ def test_what_was_decided_together_is_held_together_by_who_goes_on(bet_on: list[
     Verification(books.reading(rows), OPERATOR, seals, lasting=True, tell=tell).run()
     for more, holds in ((CANCELLED, True), (here("RoundCancelled", recorded_at=LATER), False)):
         whole = books.reading(forged(rows, [more]))
+        again = Verification(whole, OPERATOR, seals, progress=saved[0], lasting=True)
+        assert again.run().holds is holds
+
+
+def test_who_goes_on_knows_how_a_provider_is_spelt(bet_on: list[Row]) -> None:
+    saved, seals = [], Seals(lambda: (), [], [])
+
+    def tell(run: Verification) -> None:
+        saved.append(run.progress())
+
+    Verification(books.reading(bet_on), OPERATOR, seals, lasting=True, tell=tell).run()
+    for provider, holds in ((controls.PROVIDER, True), (OTHER_CASE, False)):
+        _, event = opened("9", provider=provider)
+        whole = books.reading(forged(bet_on, [(f"round/{provider}/9", event)]))
         again = Verification(whole, OPERATOR, seals, progress=saved[0], lasting=True)
         assert again.run().holds is holds
 
