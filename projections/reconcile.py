@@ -73,8 +73,8 @@ class Subject(NamedTuple):
     currency: str
 
 
-class Entry(NamedTuple):
-    """A reference in one book: `amount` in minor units; `recent` where it began after the cut.
+class Transaction(NamedTuple):
+    """What one book has of a reference: `amount` in minor units; `recent` where it began after the cut.
 
     `ids` are the operator's, of what was taken or paid and of what gave it back; empty where there is none,
     and in the provider's book where the wallet's answer named none, as a Cancel's at Lucky Monaco's.
@@ -141,8 +141,8 @@ class OperatorBook(msgspec.Struct):
     `again`: what was taken, or given back, under a reference that had been already.
     """
 
-    entries: dict[Key, Entry] = {}
-    again: list[tuple[Key, Entry]] = []
+    transactions: dict[Key, Transaction] = {}
+    again: list[tuple[Key, Transaction]] = []
     rounds: dict[tuple[str, str], OperatorRound] = {}
     subject: dict[Subject, Subject] = {}
     left_out: set[str] = set()
@@ -151,8 +151,8 @@ class OperatorBook(msgspec.Struct):
 class ProviderBook(msgspec.Struct):
     """The provider's references and rounds at one operator; rounds by id; `again` as the operator's."""
 
-    entries: dict[Key, Entry] = {}
-    again: list[tuple[Key, Entry]] = []
+    transactions: dict[Key, Transaction] = {}
+    again: list[tuple[Key, Transaction]] = []
     rounds: dict[str, ProviderRound] = {}
 
 
@@ -210,21 +210,21 @@ def _read_operator(events: Iterable[Event], providers: Collection[str], since: s
     for event in events:
         provider = _folded(getattr(event, "provider", ""))
         if provider in providers or not providers:
-            _operator_entry(book, provider, event, recent=event.recorded_at >= since)
+            _operator_transaction(book, provider, event, recent=event.recorded_at >= since)
             _operator_round(book, provider, event, recent=event.recorded_at >= since)
         elif isinstance(event, operator_events.BetPlaced):
             book.left_out.add(event.provider)
     return book
 
 
-def _operator_entry(book: OperatorBook, provider: str, event: Any, *, recent: bool) -> None:
+def _operator_transaction(book: OperatorBook, provider: str, event: Any, *, recent: bool) -> None:
     state = _OPERATOR_STATES.get(type(event))
     if state is None:
         return
     key = (provider, getattr(event, "kind", "bet"), event.reference)
-    known = book.entries.get(key)
+    known = book.transactions.get(key)
     subject = Subject(event.provider, event.round or "", event.user, event.currency)
-    entry = Entry(
+    transaction = Transaction(
         subject=book.subject.setdefault(subject, subject),
         amount=getattr(event, "amount", 0),
         scale=getattr(event, "scale", 0),
@@ -233,18 +233,18 @@ def _operator_entry(book: OperatorBook, provider: str, event: Any, *, recent: bo
         ids=known.ids if known else ("", ""),
     )
     if known and _is_again(known.state, state):
-        book.again.append((key, entry._replace(recent=recent)))
-    elif known and state in _REVERSED and entry != known._replace(state=state):
+        book.again.append((key, transaction._replace(recent=recent)))
+    elif known and state in _REVERSED and transaction != known._replace(state=state):
         return  # what was taken is not what this gave back: it stays taken
     else:
-        book.entries[key] = _named(entry, event)
+        book.transactions[key] = _named(transaction, event)
 
 
-def _named(entry: Entry, event: Any) -> Entry:
-    """Returns an entry with the id of the transaction that an event tells of, where it has one."""
-    named, (taken, back) = getattr(event, "transaction_id", ""), entry.ids
+def _named(transaction: Transaction, event: Any) -> Transaction:
+    """Returns a transaction with the id that an event gives it, where it gives one."""
+    named, (taken, back) = getattr(event, "transaction_id", ""), transaction.ids
     reverses = isinstance(event, _REVERSALS)
-    return entry._replace(ids=(taken, named) if reverses else (named or taken, back))
+    return transaction._replace(ids=(taken, named) if reverses else (named or taken, back))
 
 
 _REVERSALS = (
@@ -323,7 +323,7 @@ def _read_provider(
         ):
             book = books.setdefault(event.operator, ProviderBook())
             _provider_round(book, event, recent=event.recorded_at >= since)
-            _provider_entry(book, event, recent=event.recorded_at >= since)
+            _provider_transaction(book, event, recent=event.recorded_at >= since)
     unknown = sorted(set(operators) - books.keys())
     if unknown:
         raise OperatorUnknown(f"the provider's book has no round at {', '.join(unknown)}")
@@ -346,20 +346,20 @@ def _provider_round(book: ProviderBook, event: provider_events.RoundEvent, *, re
     )
 
 
-def _provider_entry(book: ProviderBook, event: Any, *, recent: bool) -> None:
+def _provider_transaction(book: ProviderBook, event: Any, *, recent: bool) -> None:
     if type(event) not in _PROVIDER_STATES:
         return
     kind, state = _PROVIDER_STATES[type(event)]
     subject, scale, *_ = book.rounds[event.round]
     key = (_folded(subject.provider), kind, event.reference)
     if isinstance(event, provider_events.BetRequested | provider_events.ResultRequested):
-        entry = Entry(subject, event.amount, scale, state, recent)
-        if key in book.entries:
-            book.again.append((key, entry._replace(state=_SETTLED[kind])))
+        transaction = Transaction(subject, event.amount, scale, state, recent)
+        if key in book.transactions:
+            book.again.append((key, transaction._replace(state=_SETTLED[kind])))
         else:
-            book.entries[key] = entry
+            book.transactions[key] = transaction
     else:
-        book.entries[key] = _named(book.entries[key]._replace(state=state), event)
+        book.transactions[key] = _named(book.transactions[key]._replace(state=state), event)
 
 
 # one against the other
@@ -391,7 +391,7 @@ def _references(
     ours: OperatorBook, theirs: list[ProviderBook], compared: Counter[str]
 ) -> Iterator[Difference]:
     for key, at_operator, at_provider in _pairs(ours, theirs):
-        if any(entry.recent for entry in (at_operator, at_provider) if entry):
+        if any(transaction.recent for transaction in (at_operator, at_provider) if transaction):
             compared["bets" if key[1] == "bet" else "results"] += 1
             for word in _words(at_operator, at_provider):
                 yield _difference(word, key, at_operator, at_provider)
@@ -399,21 +399,21 @@ def _references(
 
 def _pairs(
     ours: OperatorBook, theirs: list[ProviderBook]
-) -> Iterator[tuple[Key, Entry | None, Entry | None]]:
+) -> Iterator[tuple[Key, Transaction | None, Transaction | None]]:
     """Returns every reference the provider has, then those that took or paid money without it, or again."""
     for book in theirs:
-        for key, entry in book.entries.items():
-            yield key, ours.entries.get(key), entry
-        for key, entry in book.again:
-            yield key, None, entry
-    for key, entry in ours.again:
-        yield key, entry, None
-    for key, entry in ours.entries.items():
-        if entry.state in _TAKEN and not any(key in book.entries for book in theirs):
-            yield key, entry, None
+        for key, transaction in book.transactions.items():
+            yield key, ours.transactions.get(key), transaction
+        for key, transaction in book.again:
+            yield key, None, transaction
+    for key, transaction in ours.again:
+        yield key, transaction, None
+    for key, transaction in ours.transactions.items():
+        if transaction.state in _TAKEN and not any(key in book.transactions for book in theirs):
+            yield key, transaction, None
 
 
-def _words(ours: Entry | None, theirs: Entry | None) -> Iterator[Word]:
+def _words(ours: Transaction | None, theirs: Transaction | None) -> Iterator[Word]:
     if theirs is None:
         yield "missing-at-provider"
         return
@@ -438,7 +438,7 @@ def _differ(at_operator: str, at_provider: str) -> bool:
     return "" != at_operator != at_provider != ""
 
 
-def _facts(ours: Entry, theirs: Entry) -> Iterator[Word]:
+def _facts(ours: Transaction, theirs: Transaction) -> Iterator[Word]:
     # as values: the parties may count a currency's minor units differently
     if ours.amount * 10**theirs.scale != theirs.amount * 10**ours.scale:
         yield "amount"
@@ -451,7 +451,7 @@ def _facts(ours: Entry, theirs: Entry) -> Iterator[Word]:
 
 
 def _difference(
-    word: Word, key: Key, at_operator: Entry | None, at_provider: Entry | None
+    word: Word, key: Key, at_operator: Transaction | None, at_provider: Transaction | None
 ) -> Difference:
     known = at_provider or at_operator
     assert known is not None
@@ -466,18 +466,18 @@ def _difference(
     )
 
 
-def _said(word: Word, entry: Entry | None) -> str:
-    if entry is None:
+def _said(word: Word, transaction: Transaction | None) -> str:
+    if transaction is None:
         return "absent"
     if word == "round":
-        return entry.subject.round
+        return transaction.subject.round
     if word == "player":
-        return entry.subject.user
+        return transaction.subject.user
     if word == "transaction":
-        return ", ".join(filter(None, entry.ids))
-    if entry.state in ("refused", "tombstone"):
-        return entry.state
-    return f"{to_text(entry.amount, entry.scale)} {entry.subject.currency} {entry.state}"
+        return ", ".join(filter(None, transaction.ids))
+    if transaction.state in ("refused", "tombstone"):
+        return transaction.state
+    return f"{to_text(transaction.amount, transaction.scale)} {transaction.subject.currency} {transaction.state}"
 
 
 def _rounds(
