@@ -174,6 +174,17 @@ def test_a_bet_after_its_tombstone_is_999_and_visible_in_the_history_once(
     assert (late.reference, late.round) == (controls.REFERENCE, controls.ROUND)
 
 
+@by_every_call
+def test_a_bet_of_another_player_by_a_tombstones_reference_is_16_without_effect(
+    book: Book, call: Any
+) -> None:
+    controls.fund(book, user=controls.OTHER_PLAYER)
+    book.submit(call)
+    others = controls.place_bet(user=controls.OTHER_PLAYER, round_id=controls.OTHER_ROUND)
+    with nothing_recorded(book):
+        assert code(book, others) == 16
+
+
 @pytest.mark.parametrize(
     "whose",
     [{"user": controls.STRANGER}, {"currency": controls.OTHER_CURRENCY}],
@@ -240,7 +251,9 @@ def test_a_bet_refused_for_cash_is_buried_and_then_999(book: Book) -> None:
     assert code(book, too_much) == 15
     with no_money_moved(book):
         assert code(book, controls.cancel()) == 0
-    assert topics(book)[-1] == "TombstoneRecorded"
+    tombstone = history(book)[-1]
+    assert isinstance(tombstone, events.TombstoneRecorded)
+    assert tombstone.round == controls.ROUND
     book.submit(controls.deposit(amount="500.00"))
     with no_money_moved(book):
         assert code(book, too_much) == 999
@@ -465,6 +478,17 @@ def test_where_allowed_a_win_that_is_spent_already_is_999(lenient: Book, call: A
     lenient.submit(controls.deposit(amount="0.01"))
     assert code(lenient, call) == 0
     assert cash(lenient) == "0.00"
+
+
+@by_every_one_bet_call
+def test_where_allowed_one_of_several_open_bets_stays_as_it_is_after_the_result(
+    lenient: Book, call: Any
+) -> None:
+    lenient.submit(controls.place_bet())
+    lenient.submit(controls.place_bet(reference=controls.SECOND_REFERENCE))
+    lenient.submit(controls.result())
+    with nothing_recorded(lenient):
+        assert code(lenient, call) == 999
 
 
 def test_where_allowed_a_cancelled_round_with_several_bets_gives_all_and_takes_the_win_once(

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from ledger.money import read_number
+from ledger.money import MOST_MINOR_UNITS, MOST_SUM, read_number, to_text
 from ledger.operator.book import Book
 from ledger.operator.house import House
 from ledger.refusals import NotEnoughCash, PlayerNotFound, WrongCurrency
@@ -215,6 +215,24 @@ def test_a_rounds_sums_stay_what_a_book_can_hold(book: Book) -> None:
     book.submit(replace(controls.withdraw(), amount=read_number("9999999999999999.00")))
     with nothing_recorded(book):
         assert code(book, replace(controls.result(reference="more"), amount=largest)) == 59
+
+
+def test_a_rounds_sums_reach_the_most_a_book_can_hold_and_go_no_further(book: Book) -> None:
+    largest = read_number(FULL)
+    the_rest = read_number(to_text(MOST_SUM - 9 * MOST_MINOR_UNITS, 2))
+    book.submit(replace(controls.deposit(), amount=read_number(TO_FULL)))
+    for number in range(9):
+        bet = controls.place_bet(reference=f"bet {number}")
+        book.submit(replace(bet, amount=largest))
+        book.submit(replace(controls.result(reference=f"won {number}"), amount=largest))
+    assert code(book, replace(controls.place_bet(reference="rest"), amount=the_rest)) == 0
+    assert code(book, replace(controls.result(reference="rest"), amount=the_rest)) == 0
+    book.submit(controls.withdraw(amount="1.00"))  # there is room for a cent in the wallet
+    with nothing_recorded(book):
+        assert code(book, controls.place_bet(reference="a cent", amount="0.01")) == 59
+        assert code(book, controls.result(reference="a cent", amount="0.01")) == 59
+    assert (round_ := book.round(controls.PROVIDER, controls.ROUND))
+    assert (round_.staked, round_.won) == (MOST_SUM, MOST_SUM)
 
 
 def test_an_amount_above_the_limit_is_59(book: Book) -> None:
