@@ -111,6 +111,8 @@ PROMO = f"promo/{controls.PROVIDER}/r1"
         ([EXPIRED, bet(9000, 8900, 4)], None, ""),
         ([EXPIRED, here("BetRefused", **REFUSED, **IN_SESSION)], "invariant", "has expired"),
         ([here("BetRefused", **REFUSED)], None, ""),
+        ([here("BetRefused", **{**REFUSED, "amount": 9000})], "invariant", "cash enough"),
+        ([here("BetRefused", **{**REFUSED, "amount": MOST_MINOR_UNITS})], None, ""),
         ([FROZEN, here("BetRefused", **REFUSED)], "invariant", "of a frozen wallet"),
         (
             [
@@ -156,6 +158,11 @@ PROMO = f"promo/{controls.PROVIDER}/r1"
         ),
         ([wallet("DepositMade", 9000, 9000, 4)], "invariant", "pays nothing in"),
         ([wallet("WithdrawalMade", 9000, 9000, 4)], "invariant", "pays nothing out"),
+        (
+            [("wallet/9/USD", moved("WithdrawalMade", 9000, 8900, wallet_version=4))],
+            "invariant",
+            "of another wallet",
+        ),
         # what was decided together; at the end the rest may be to come, as in a copy under way
         ([opened("9")], None, ""),
         ([opened("9"), bet(9000, 8900, 4)], "removed", f"an event of {round_of('9')} is missing"),
@@ -214,6 +221,7 @@ PROMO = f"promo/{controls.PROVIDER}/r1"
             "of a player without this wallet",
         ),
         ([alone(), here("LateBetRefused", reference="x")], None, ""),
+        ([alone(), *[here("LateBetRefused", reference="x")] * 2], "invariant", "late bet again"),
         (
             [alone(**STRANGER), here("LateBetRefused", reference="x")],
             "invariant",

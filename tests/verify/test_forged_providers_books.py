@@ -7,7 +7,7 @@ import pytest
 from ledger.provider.book import Book
 from tests import controls
 from tests.provider import examples
-from tests.verify.books import rows_of
+from tests.verify.books import chained, rows_of
 from tests.verify.forging import (
     PROVIDER,
     ROUND_STREAM,
@@ -62,6 +62,12 @@ AGAIN = {"again_at": NOON}
 PARKED = here("DeliveryParked", kind="refund")
 REFUNDED = here("RefundConfirmed", amount=STAKE)
 REFUND, OVERDUE = refund(), refund(by="retention")
+SENT_BACK = [
+    started(1, "refund"),
+    ended(1, 0, "refund"),
+    REFUNDED,
+    here("RoundCancelled"),
+]
 CANCELLATION = here("CancellationRequested", by="operator")
 WON = here("ResultRequested", reference=RESULT, amount=5)
 CONFIRMED = here("ResultConfirmed", reference=RESULT, amount=5)
@@ -101,6 +107,11 @@ def accepted_twice(book: Book) -> None:
 def accepted_elsewhere(book: Book) -> None:
     accepted(book)
     book.submit(examples.place_bet(round_id=controls.OTHER_ROUND, reference=SECOND))
+
+
+def accepted_and_placed(book: Book) -> None:
+    accepted(book)
+    book.submit(examples.place_bet(reference=SECOND))
 
 
 def refunding(book: Book) -> None:
@@ -214,6 +225,16 @@ Write = Callable[[Book], None]
         ),
         (sent, [here("DeliveryRetried", kind="bet")], "invariant", "what is being sent"),
         (sent, [here("DeliveryParked", kind="bet")], "invariant", "parks a bet"),
+        # which of the sends it was
+        (sent, [ended(2, 0)], "invariant", "never started"),
+        (sent, [ended(0, 0)], "invariant", "never started"),
+        (
+            sent,
+            [ended(1, None, **AGAIN), started(2), ended(1, None, **AGAIN)],
+            "invariant",
+            "not the last",
+        ),
+        (sent, [ended(1, None, **AGAIN), ended(1, 15)], "invariant", "not the last"),
         # whose delivery it is
         (
             accepted_elsewhere,
@@ -279,6 +300,24 @@ Write = Callable[[Book], None]
         # an outcome
         (overdue, [here("ResultRequested", reference=RESULT, amount=5)], "invariant", "a reversal"),
         (overdue, [ENDED], "invariant", "ends a round while a reversal waits"),
+        (accepted_and_placed, [WON], "invariant", "a result while a bet waits"),
+        (accepted_and_placed, [ENDED], "invariant", "ends a round while a bet waits"),
+        (sent, [ended(1, 15), DECLINED, WON], "invariant", "without an open bet"),
+        (
+            accepted,
+            [here("ResultRequested", reference=RESULT, amount=-1)],
+            "invariant",
+            "an amount there is not",
+        ),
+        (accepted, [OVERDUE, *SENT_BACK, WON], "invariant", "that is over"),
+        (accepted, [OVERDUE, *SENT_BACK, ENDED], "invariant", "that is over"),
+        (accepted, [*RESULTED, CANCELLATION], "invariant", "that has an outcome"),
+        (
+            accepted,
+            [ENDED, here("EndRequested", reference="n")],
+            "invariant",
+            "the end of another round",
+        ),
         (accepted, RESULTED, None, ""),
         (accepted, RESULTED[:-1], "removed", "is missing"),
         (accepted, [ENDED], "removed", "is missing"),
@@ -291,7 +330,9 @@ Write = Callable[[Book], None]
             "no money moves",
         ),
         (accepted, [ENDED, here("RoundCompleted")], "invariant", "not confirmed everything"),
-        # a round
+        # a round, and the sweep
+        (placed, [SWEPT], None, ""),
+        (placed, [("sweeps", SWEPT[1])], "invariant", "is of the sweep"),
         (placed, [OPENED], "removed", f"an event of {OTHER_ROUND_STREAM} is missing"),
         (
             placed,
@@ -313,3 +354,12 @@ def test_what_no_providers_book_would_have_recorded_is_found(
         assert finding_of(rows, PROVIDER) is None
         rows = forged(rows, [SWEPT])
     check_last(rows, kind, why, PROVIDER)
+
+
+def test_a_send_that_is_gone_from_its_stream_is_missed() -> None:
+    with closing(examples.new_book("memory://", now=examples.Clock())) as book:
+        sent(book)
+        rows = rows_of(book.store)
+    made = forged(rows, [ended(1, None, again_at=LATER), started(2, recorded_at=LATER)])
+    assert finding_of(made, PROVIDER) is None
+    check_last(chained([*made[:-2], made[-1]]), "removed", "is missing", PROVIDER)
