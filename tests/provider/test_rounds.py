@@ -773,6 +773,31 @@ def test_a_cancelled_round_takes_no_outcome(book: Book, late: Any, *, confirmed:
 
 
 @pytest.mark.parametrize(
+    ("late", "expected"),
+    [
+        (examples.report_result(), 999),
+        (examples.end_round(), 999),
+        (examples.cancel_round(), 0),
+    ],
+    ids=["result", "end", "cancellation"],
+)
+@pytest.mark.parametrize("kind", ["refund", "cancel"])
+def test_a_round_whose_every_bet_went_back_unasked_stays_cancelled(
+    book: Book, late: Any, expected: int, kind: Any
+) -> None:
+    if kind == "refund":
+        accepted_bet(book)
+        book.submit(examples.refund_overdue(upto="2099-01-01T00:00:00.000000Z"))
+    else:
+        ask(book, examples.place_bet())
+        examples.give_bet_up(book)
+    answer(book, LM, kind, FIRST)
+    assert status(book) == "Cancelled"
+    with nothing_recorded(book):
+        assert code(book, late) == expected
+
+
+@pytest.mark.parametrize(
     ("other", "expected"),
     [
         ({"user": controls.OTHER_PLAYER}, 16),
