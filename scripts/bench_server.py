@@ -19,7 +19,7 @@ import click
 
 from scripts.bench_bets import CURRENCY, MEMBER, OPENING_CASH, PLAYERS, PROVIDER, TOKEN
 from scripts.demo_side import environ
-from scripts.private_postgres import free_port
+from scripts.ports import free_port
 
 SERVE = ("-c", "from scripts.cli import main; main()", "serve")
 START_S, STOP_S = 30, 10

@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +18,6 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from http.client import HTTPConnection, HTTPException
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,11 +32,11 @@ from ledger.store import open_store
 from projections.provider import IN_TRANSACTION
 from scripts import sweep
 from scripts.demo_wire import Wire, wire
+from scripts.ports import free_port
 from scripts.service import run
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG, BOOK, LOG = "roundbook.toml", "book.db", "log"
-PORTS = range(20_000, 32_000)
 START_S, STOP_S = 30, 10
 POLL_S = 0.03
 
@@ -118,24 +116,6 @@ def environ(more: Mapping[str, str] = {}) -> dict[str, str]:
     ours = {key: value for key, value in os.environ.items() if not key.startswith("ROUNDBOOK_")}
     path = os.pathsep.join(filter(None, (str(ROOT), ours.get("PYTHONPATH"))))
     return {**ours, "PYTHONPATH": path, **more}
-
-
-def free_ports(wanted: int) -> list[int]:
-    """Returns ports of the loopback on which nobody listens, each another.
-
-    None is of those that the system gives to callers: one could hold it while its server is down.
-    """
-    tried = secrets.SystemRandom().sample(PORTS, len(PORTS))
-    return list(islice(filter(_is_free, tried), wanted))
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 class Side:
@@ -325,11 +305,11 @@ class Stage(NamedTuple):
 @contextmanager
 def set_up(folder: Path, *, sweep_cap: int, seed: int) -> Iterator[Stage]:
     """Yields a stage in an empty folder, configured and not started; its processes end with the block."""
-    relations, ports = new_relations(), free_ports(2)
-    operator = Side(folder / "operator", ports[0])
+    relations = new_relations()
+    operator = Side(folder / "operator", free_port())
     with wire(to=operator.port, seed=seed) as between:
         # the file has the operator's own address: it is to serve when the wire is gone
-        provider = Side(folder / "provider", ports[1], wallet_over(between.port, relations))
+        provider = Side(folder / "provider", free_port(), wallet_over(between.port, relations))
         operator.configure(operator_config(operator, relations))
         provider.configure(
             provider_config(provider, relations, wallet=operator, sweep_cap=sweep_cap)

@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
+
+from scripts.ports import free_port
 
 USER = "postgres"
 NONE_FOUND = (
@@ -167,11 +168,3 @@ def unprivileged() -> str:
         return pwd.getpwnam(USER).pw_name
     except KeyError:
         return "nobody"
-
-
-def free_port() -> int:
-    """Returns a port of the loopback on which nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port

@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 
 from api.settings import SettingsWrong
@@ -49,6 +51,14 @@ def test_a_port_is_ours_alone_before_anybody_listens_there_and_free_afterwards()
                 alone_on("localhost", port).__enter__()
             with alone_on("127.0.0.2", port), alone_on("127.0.0.1", free_port()):
                 pass
+
+
+def test_a_free_port_is_nobody_elses_while_no_server_listens_there():
+    port = free_port()
+    for _ in range(2):
+        with socket.socket() as another, pytest.raises(OSError, match="in use"):
+            another.bind(("127.0.0.1", port))
+        socket.create_server(("127.0.0.1", port)).close()
 
 
 def test_a_name_of_this_machine_is_listened_on(tmp_path):

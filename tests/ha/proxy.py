@@ -5,8 +5,6 @@ import threading
 from collections import Counter
 from contextlib import suppress
 
-from tests.http.server import free_port
-
 COMMITTED = b"COMMIT\0"
 FLUSH = b"H\0\0\0\4"
 """What the driver sends behind a pipeline's end, which asks for nothing."""
@@ -14,13 +12,13 @@ FLUSH = b"H\0\0\0\4"
 
 class Proxy:
     def __init__(self, target: int) -> None:
-        self.port, self._target = free_port(), target
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port, self._target = self._listening.getsockname()[1], target
         self.lost = 0
         self._turns: Counter[object] = Counter()
         self._asked: set[object] = set()
         self._losing = threading.Event()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
-        self._listening = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._listen, daemon=True).start()
 
     def __enter__(self) -> "Proxy":

@@ -91,8 +91,7 @@ class Pair(wire.Service):
 
     def __exit__(self, *_):
         ends("the application", lambda: close(self.app))
-        self.wallet.shut()
-        assert not self.wallet.errors, self.wallet.errors
+        self.wallet.close()
 
     def _forward(self, path, body):
         found = self.app.test_client().post(path, data=body, content_type="application/json")

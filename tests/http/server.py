@@ -7,7 +7,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 
-from scripts.private_postgres import free_port as free_port
+from scripts.ports import free_port as free_port
 from tests.http import wire
 
 PATIENCE_S = 30

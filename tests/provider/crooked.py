@@ -11,6 +11,8 @@ from functools import wraps
 from http import HTTPStatus
 from typing import NamedTuple
 
+from scripts.ports import held_port
+
 PULSE_S = 0.02
 PATIENCE_S = 10
 MEGABYTE = 1 << 20
@@ -183,19 +185,25 @@ class CrookedWallet:
         self.errors = []
         self._forward, self._received = forward, []
         self._next, self._on, self._always = deque(), defaultdict(deque), honest
-        self._port, self._threads, self._lock = 0, [], threading.Lock()
+        self._threads, self._lock = [], threading.Lock()
+        self._held = held_port()
+        self._address = self._held.getsockname()
 
     def __enter__(self):
         self.open_again()
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
         self.shut()
+        self._held.close()
         assert not self.errors, self.errors
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self._address[1]}"
 
     @property
     def calls(self):
@@ -218,9 +226,8 @@ class CrookedWallet:
             self._always = behaviour
 
     def open_again(self):
-        listener = socket.create_server(("127.0.0.1", self._port), backlog=128)
+        listener = socket.create_server(self._address, backlog=128)
         listener.settimeout(PULSE_S)
-        self._port = listener.getsockname()[1]
         self._is_shut = threading.Event()
         self._start(self._listen, listener, self._is_shut)
 

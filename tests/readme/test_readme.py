@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from api.configuration import settle
+from scripts.ports import free_port
 from tests.audit.test_help import VERBS, shown
-from tests.http.server import argv, clean, free_port
+from tests.http.server import argv, clean
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
