@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
+import psycopg
+
 from scripts import private_postgres
 from scripts.private_postgres import Server, debians, wheels
-from tests.http.server import until
+from tests.http.server import PATIENCE_S, until
 
 BINARIES = [found for found in (debians(), wheels()) if found]
 
@@ -65,6 +67,15 @@ class Cluster(Server):
 def running(*options: str, programs: Path | None = None) -> Iterator[Cluster]:
     with private_postgres.of_kind(Cluster, *options, programs=programs) as cluster:
         yield cluster
+
+
+def end_connections(url: str) -> None:
+    """Ends every client's connection but this one; once it returns, their ends are closed too."""
+    with psycopg.connect(url.partition("?")[0], autocommit=True) as connection:
+        connection.execute(
+            f"select pg_terminate_backend(pid, {PATIENCE_S * 1000}) from pg_stat_activity"
+            " where pid <> pg_backend_pid() and backend_type = 'client backend'"
+        )
 
 
 def _new_book(url: str) -> str:

@@ -125,6 +125,7 @@ def test_who_waits_for_copies_longer_than_the_watch_allows_is_told_that_it_is_un
     with pytest.raises(OutcomeUnknown):
         book.submit(controls.place_bet())
     tell(cluster, ALONE)
+    book.store._watch = Watch()
     assert book.submit(controls.place_bet()).transaction_id
 
 

@@ -2,7 +2,6 @@ import subprocess
 import sys
 from contextlib import closing
 
-import psycopg
 import pytest
 
 from ledger.provider import courier as couriers
@@ -14,7 +13,7 @@ from tests import controls
 from tests.audit_file.test_keeping import follows
 from tests.http import wire
 from tests.http.server import PATIENCE_S, serving, until
-from tests.postgres import running
+from tests.postgres import end_connections, running
 from tests.provider import examples
 from tests.provider.table import LM, Table
 from tests.stores.test_follower import WRITER
@@ -50,14 +49,6 @@ def test_nobody_is_told_of_another_book(url, reader, postgres, newest_postgres):
     assert not reader.await_news(AT_ONCE_S)
 
 
-def end_all_connections(url):
-    with psycopg.connect(url.partition("?")[0], autocommit=True) as connection:
-        connection.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
-            " and backend_type = 'client backend'"
-        )
-
-
 def test_a_follower_and_a_writer_whose_connections_were_ended_find_each_other_again(
     monkeypatch,
 ):
@@ -68,7 +59,7 @@ def test_a_follower_and_a_writer_whose_connections_were_ended_find_each_other_ag
             controls.fund(book)
             with closing(open_store(url, read_only=True)) as store:
                 store.await_news(AT_ONCE_S)
-                end_all_connections(url)
+                end_connections(url)
                 until(lambda: not store.await_news(AT_ONCE_S), "the end is noticed")
                 store.await_news(AT_ONCE_S)
                 until(lambda: not store.await_news(AT_ONCE_S), "it listens again")
@@ -82,7 +73,7 @@ def test_a_copy_and_a_server_that_is_gone_are_looked_at_all_the_same():
         with closing(controls.new_book(url)) as book:
             controls.fund(book)
             with following(primary) as copy:
-                wait = news(url.replace(str(primary.port), str(copy.port)))
+                wait = news(url.replace(f":{primary.port}/", f":{copy.port}/"))
                 assert [wait(AT_ONCE_S) for _ in range(3)] == [False] * 3
             book.submit(controls.place_bet())
         wait = news(url)

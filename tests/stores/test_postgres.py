@@ -20,6 +20,7 @@ from scripts.cli import roundbook
 from scripts.rebuild import rebuild as rebuild_command
 from tests import controls
 from tests.http.server import free_port, until
+from tests.postgres import end_connections
 from tests.verify import books
 
 
@@ -205,10 +206,7 @@ def test_each_schema_is_a_book_of_its_own(postgres):
 def test_a_book_goes_on_when_its_connections_were_ended(book, url):
     book.submit(bet("before"))
     head = book.store.head()
-    with stranger(url) as connection:
-        connection.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
-        )
+    end_connections(url)
     assert book.submit(bet("after")).recorded
     assert book.store.head().position == head.position + 2
 
@@ -258,15 +256,19 @@ def test_a_book_whose_server_only_reads_is_found_by_trying_to_write(book):
 
 
 def test_a_snapshot_waits_for_its_reader(url, monkeypatch):
-    monkeypatch.setattr(
-        "ledger.store.postgres.WAITS", "-c idle_in_transaction_session_timeout=100ms"
-    )
     with closing(controls.new_book(url)) as book, stranger(url) as connection:
         controls.fund(book)
+        monkeypatch.setattr(
+            "ledger.store.postgres.WAITS", "-c idle_in_transaction_session_timeout=100ms"
+        )
+        book.store._forget_idle()
         with book.store.snapshot() as head:
             connection.execute("select pg_sleep(0.5)")
             assert book.store.head() == head
 
+
+AS_LONG_S = 1.0
+"""What every other statement may take, so that it is the slow one that takes too long."""
 
 SLOWLY = """
 create function {schema}.slowly() returns trigger language plpgsql as
@@ -275,14 +277,15 @@ create trigger slowly before delete on {schema}.wallets for each statement execu
 """
 
 
-def test_a_table_is_cleared_however_long_it_takes(url, monkeypatch):
-    monkeypatch.setattr("ledger.store.postgres.WAITS", "-c statement_timeout=100ms")
+def test_a_table_is_cleared_however_long_it_takes(url):
     with closing(controls.new_book(url)) as book, stranger(url) as connection:
         controls.fund(book)
-        book.store._watch = Watch(LOOK_S)
         schema = url.partition("?schema=")[2]
-        connection.execute(SLOWLY.format(schema=schema, seconds=3 * LOOK_S))
+        connection.execute(SLOWLY.format(schema=schema, seconds=AS_LONG_S + 2 * LOOK_S))
+        book.store._watch = Watch(AS_LONG_S)
+        book.store._writer.execute(f"set statement_timeout = '{AS_LONG_S}s'")
         assert rebuild(book.store, MAPPER)
+        book.store._watch = Watch()
         assert differences(book.store, MAPPER) == []
 
 

@@ -14,7 +14,7 @@ from scripts.rebuild import rebuild as rebuild_command
 from scripts.seal import seal as seal_command
 from scripts.source import TABLES
 from tests import controls
-from tests.postgres import running
+from tests.postgres import end_connections, running
 from tests.provider import examples
 from tests.verify import books
 
@@ -199,10 +199,7 @@ def test_nothing_is_left_of_the_comparison(url):
 
 def test_a_connection_that_was_lost_meanwhile_is_no_finding(url):
     with closing(open_store(url, IN_TRANSACTION, read_only=True)) as store:
-        tamper(
-            url,
-            "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()",
-        )
+        end_connections(url)
         assert store.altered() == ""
 
 
