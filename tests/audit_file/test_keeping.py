@@ -76,7 +76,11 @@ def test_none_is_kept_where_the_settings_say_so(tmp_path):
 
 def keeper_of(server):
     """Of the two children, the one that has no socket: the keeper is begun first."""
-    return min(server.workers())
+    return server.workers()[0]
+
+
+def worker_of(server):
+    return server.workers()[-1]
 
 
 def is_gone(process):
@@ -96,11 +100,11 @@ def test_the_keeper_ends_with_the_service(tmp_path, config):
 
 def test_the_keeper_does_not_outlive_a_service_that_is_killed(tmp_path, config):
     with serving(tmp_path, config) as server:
-        children = server.workers()
-        os.kill(max(children), signal.SIGKILL)
+        keeper = keeper_of(server)
+        os.kill(worker_of(server), signal.SIGKILL)
         os.kill(server.process.pid, signal.SIGKILL)
         server.process.wait()
-        until(lambda: is_gone(min(children)), "the keeper ends")
+        until(lambda: is_gone(keeper), "the keeper ends")
 
 
 def test_a_keeper_that_was_killed_is_continued_at_the_next_start(tmp_path, config):
@@ -138,7 +142,7 @@ def test_a_service_that_is_stopped_with_all_its_processes_tells_of_no_defect(
 ):
     with serving(tmp_path, config) as server:
         server.fund("1")
-        worker = max(server.workers())
+        worker = worker_of(server)
         os.kill(server.process.pid, signal.SIGSTOP)  # a worker may be the quicker one
         os.killpg(server.process.pid, number)
         until(lambda: has_ended(worker), "the worker ends")
@@ -150,9 +154,11 @@ def test_a_service_that_is_stopped_with_all_its_processes_tells_of_no_defect(
 def test_a_terminal_that_is_closed_ends_neither_the_service_nor_the_keeper(tmp_path, config):
     with serving(tmp_path, config) as server:
         server.fund("1")
+        keeper, first = server.workers()
         os.killpg(server.process.pid, signal.SIGHUP)
-        until(lambda: len(server.workers()) > 2, "another worker begins")
-        until(lambda: len(server.workers()) == 2, "the first one ends")
+        until(lambda: first not in server.workers(), "the first worker ends")
+        until(lambda: len(server.workers()) == 2, "and one has taken over")
+        assert keeper_of(server) == keeper
         server.fund("2")
         follows(server, tmp_path / "book.audit.db")
         assert server.stop() == 0
@@ -170,6 +176,7 @@ def test_bets_go_on_and_the_log_tells_it_once_when_the_book_contradicts_its_file
         server.fund("3")
         assert kept_up_to(file) == 4
         assert contradictions(file) == 1
+        until(lambda: "Contradiction" in server.err.read_text(), "the log tells of it")
     told = [line for line in server.err.read_text().splitlines() if "Contradiction" in line]
     assert len(told) == 1
     assert "position 3" in told[0]

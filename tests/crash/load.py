@@ -72,12 +72,15 @@ class Load:
             said = {**body, "providerId": "LuckyMonaco", "uuid": f"{random.random()}"}
             if call == "/V4/Cancel":
                 del said["roundId"]
+            bet_is_known = ("Bet", body["reference"].replace("win", "bet")) in self.acknowledged
             answer = connections[server].call(call, said)
         except (OSError, HTTPException):
             if server in connections:
                 connections.pop(server).close()
             return not self._stopping.is_set() and server.process.poll() is None
-        self._note(call, body["reference"], answer)
+        # of a bet that nobody answered for, 998 or not at all, the result may find none
+        if bet_is_known or (call, answer.code) != ("/V4/Result", 17):
+            self._note(call, body["reference"], answer)
         return True
 
     def _note(self, call, reference, answer):

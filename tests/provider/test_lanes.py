@@ -193,7 +193,7 @@ def test_a_lane_goes_on_after_a_defect_that_nobody_foresaw(tmp_path, monkeypatch
         table.bet(BET, login=KY)
         table.settle()
         table.bet()
-        until(lambda: at(table, LM, BetAccepted), "the lane delivers", patience_s=3)
+        until(lambda: at(table, LM, BetAccepted), "the lane delivers")
         assert [str(defect) for defect in table.defects] == ["a defect"]
         table.defects.clear()
 
@@ -301,7 +301,7 @@ def test_a_name_that_nobody_answers_for_does_not_delay_another_operators_bets(
 
     def getaddrinfo(host, *given, **named):
         if host == hosts[LM]:
-            over.wait(PATIENCE_S)
+            over.wait(2 * PATIENCE_S)
         return resolve("127.0.0.1" if host in hosts.values() else host, *given, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
@@ -311,7 +311,7 @@ def test_a_name_that_nobody_answers_for_does_not_delay_another_operators_bets(
         place_many(table, LM)
         until(lambda: len(at(table, LM, SendEnded)) >= ENOUGH, "the name is asked for in vain")
         table.bet(BET, login=KY)
-        until(lambda: at(table, KY, BetAccepted), "the other lane delivers", patience_s=3)
+        until(lambda: at(table, KY, BetAccepted), "the other lane delivers")
 
         assert at(table, LM, BetAccepted) == []
         over.set()
