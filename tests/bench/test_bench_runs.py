@@ -1,15 +1,18 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from click import ClickException
 from click.testing import CliRunner
 
 from ledger.store import StoreUnfit
-from scripts import bench_pgledger, bench_postgres, bench_server
+from scripts import bench_books, bench_pgledger, bench_postgres, bench_server
 from scripts.bench_books import ALONE, BESIDE, TOGETHER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +95,55 @@ def test_a_quiet_book_is_measured_alone_beside_a_busy_one_and_in_one_with_it(
         assert each["requests_per_s"] > 0
     for each in (alone["quiet"], beside["quiet"], together["quiet"]):
         assert set(each) == FIGURES - {"p99_9_ms"}
+
+
+class Loads:
+    """Of the loads that are begun one after another, each lasts as it is said."""
+
+    def __init__(self, last: list[bool]) -> None:
+        self._last = iter(last)
+        self.seconds: list[float] = []
+
+    def __call__(self, _: int) -> "Loads":
+        return self
+
+    def __enter__(self) -> "Loads":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, *asked: Any) -> Any:
+        self.seconds.append(asked[-1])
+        lasts = next(self._last)
+        return SimpleNamespace(done=lambda: not lasts, result=lambda: {"lasts": lasts})
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Loads]:
+    monkeypatch.setattr(bench_books, "_wait_until_moving", lambda _: None)
+    monkeypatch.setattr(bench_books, "answer_of", lambda *_: "measured")
+
+    def begun(last: list[bool]) -> Loads:
+        made = Loads(last)
+        monkeypatch.setattr(bench_books, "ThreadPoolExecutor", made)
+        return made
+
+    return begun
+
+
+def test_what_was_measured_without_its_load_is_measured_again_beside_a_longer_one(
+    loads: Callable[..., Loads],
+) -> None:
+    made = loads([False, True])
+    assert bench_books._run(1, 2, 1.0, 3) == {"quiet": "measured", "busy": {"lasts": True}}
+    assert made.seconds == [6, 24]
+
+
+def test_a_load_that_never_lasts_is_told(loads: Callable[..., Loads]) -> None:
+    loads([False, False, False])
+    with pytest.raises(ClickException, match="the load ended before"):
+        bench_books._run(1, 2, 1.0, 3)
 
 
 def test_bets_on_postgres_are_measured_with_a_copy_that_is_waited_for_and_one_that_is_not(
