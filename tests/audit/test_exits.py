@@ -1,4 +1,5 @@
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -157,6 +158,9 @@ def test_no_round_is_overdue_though_one_may_be_open(
     assert (due.stdout, left.stdout) == ("no round is overdue\n", "no round is open\n")
 
 
+ROUNDBOOK = f"{shlex.quote(sys.executable)} -m scripts.cli"
+
+
 def in_a_shell(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["sh", "-c", script],
@@ -172,7 +176,7 @@ def in_a_shell(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
 def test_a_folder_that_is_gone_is_told_as_such(tmp_path: Path, command: str) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    done = in_a_shell(gone, f"rmdir '{gone}'; exec {sys.executable} -m scripts.cli {command}")
+    done = in_a_shell(gone, f"rmdir '{gone}'; exec {ROUNDBOOK} {command}")
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "roundbook: the folder that this was called in is gone\n"
@@ -181,7 +185,7 @@ def test_a_folder_that_is_gone_is_told_as_such(tmp_path: Path, command: str) -> 
 def test_a_key_that_the_disk_cannot_hold_is_one_sentence_and_leaves_no_half_one(
     tmp_path: Path,
 ) -> None:
-    new = f"{sys.executable} -m scripts.cli keys new seal.pem"
+    new = f"{ROUNDBOOK} keys new seal.pem"
     full = in_a_shell(tmp_path, f"ulimit -f 0; exec {new}")
 
     assert (full.returncode, full.stdout) == (2, "")
@@ -240,7 +244,7 @@ def test_a_command_with_every_stream_closed_ends_as_with_them(
     folder: Any, command: str, status: int
 ) -> None:
     done = subprocess.run(
-        ["sh", "-c", f"exec {sys.executable} -m scripts.cli {command} <&- >&- 2>&-"],
+        ["sh", "-c", f"exec {ROUNDBOOK} {command} <&- >&- 2>&-"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=False,
