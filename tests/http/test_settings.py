@@ -342,7 +342,9 @@ def test_serving_a_wrong_configuration_exits_2_with_one_line(written, fault):
     ],
 )
 def test_serving_from_a_store_that_cannot_be_opened_exits_2_with_one_line(written, line, names):
-    done = roundbook("serve", "--config", str(written(f"{line}\n{SMALLEST}")))
+    done = roundbook(
+        "serve", "--port", str(free_port()), "--config", str(written(f"{line}\n{SMALLEST}"))
+    )
 
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -362,7 +364,9 @@ def test_serving_with_a_folder_that_cannot_be_written_exits_2_with_one_line(
     folder = f"{tmp_path}/a file{missing}"
     text = f"store = 'sqlite:///{tmp_path}/book.db'\nadmin.token = 'a'\n{key} = '{folder}'\n"
 
-    done = roundbook("serve", "--config", str(written(text + more.format(tmp_path))))
+    done = roundbook(
+        "serve", "--port", str(free_port()), "--config", str(written(text + more.format(tmp_path)))
+    )
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     one_sentence(done.stderr, f"{key}: {folder}: ")
