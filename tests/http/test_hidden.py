@@ -1,5 +1,6 @@
 import json
 import re
+import time
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -133,6 +134,17 @@ def test_what_lacks_a_sign_of_a_secret_is_left_as_it_is(sign):
     said = SIGNS.replace(sign, "")
 
     assert masked(said, spellings([SIGNS])) == said
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_what_is_nearly_a_secret_of_many_signs_is_looked_through_at_once(sign):
+    secret = sign * 16 + "!"
+    began = time.process_time()
+
+    for written in (sign, quote(sign, safe=""), json.dumps(sign)[1:-1], "\\" + sign):
+        said = written * 1000 + "?"
+        assert masked(said, spellings([secret])) == said
+    assert time.process_time() - began < 1
 
 
 def test_of_two_secrets_the_longer_one_is_looked_for_first():
