@@ -13,15 +13,19 @@ def why(file: str | Path) -> str:
     folder = os.path.dirname(file) or os.curdir
     if os.path.isdir(file) or not os.path.isdir(folder):
         return "; it is a folder" if os.path.isdir(file) else f"; there is no folder {folder}"
-    if os.path.exists(file) and not os.access(file, os.R_OK):
-        return "; it may not be read"
+    unread = barred(file, os.R_OK)
+    if unread:
+        return f"; {unread} may not be read"
     if not os.access(folder, os.W_OK):
         return "; nothing can be written in its folder"
     return "; the disk is full" if shutil.disk_usage(folder).free < LEAST_ROOM_BYTES else ""
 
 
-def unwritable(file: str) -> str:
-    """Returns which of a SQLite file and what lies beside it is there and may not be written; empty as a rule."""
-    parts = (file, f"{file}-wal", f"{file}-shm")
-    locked = (part for part in parts if os.path.exists(part) and not os.access(part, os.W_OK))
-    return next(locked, "")
+def barred(file: str | Path, mode: int) -> str:
+    """Returns which of a SQLite file and what lies beside it is there and closed to us; empty as a rule.
+
+    `mode`: what is wanted of it, as `os.access` has it.
+    """
+    parts = (str(file), f"{file}-wal", f"{file}-shm")
+    closed = (part for part in parts if os.path.exists(part) and not os.access(part, mode))
+    return next(closed, "")

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import apsw
 from eventsourcing import persistence
 
-from ledger.files import unwritable, why
+from ledger.files import barred, why
 from ledger.projection import Changes, Projection, Row
 from ledger.store import (
     ANEW,
@@ -185,7 +185,7 @@ class SQLiteStore(SqlStore):
 
     def _check_writable(self) -> None:
         """SQLite finds that out at the first bet, of a WAL as a disk that does not flush. Raises StoreUnfit."""
-        locked = unwritable(self._path)
+        locked = barred(self._path, os.W_OK)
         if locked:
             detail = "may not be written: mend its owner, its mode, or what its file system allows"
             raise StoreUnfit(f"store: {locked} {detail}")

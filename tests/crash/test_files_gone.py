@@ -16,7 +16,7 @@ from tests.crash.books import check_the_book
 from tests.crash.load import PLAYERS
 from tests.crash.test_disk_full import Bets
 from tests.http import wire
-from tests.http.server import serving, until
+from tests.http.server import argv, clean, serving, until
 from tests.verify.books import run
 
 
@@ -101,6 +101,23 @@ def test_a_book_that_may_be_read_and_not_written_is_refused_at_the_start(tmp_pat
             open_store(f"sqlite:///{left}/book.db", create=create)
         assert str(unfit.value).startswith(f"store: {left}/{name} may not be written: mend its ")
     controls.new_book(f"sqlite:///{left}/book.db").close()
+
+
+@pytest.mark.parametrize("name", ["book.db", "book.db-wal", "book.db-shm"])
+def test_of_a_book_that_may_not_be_read_it_is_said_which_file_may_not(tmp_path, name):
+    there, left = tmp_path / "there", tmp_path / "left"
+    there.mkdir()
+    with closing(controls.new_book(f"sqlite:///{there}/book.db")) as book:
+        controls.fund(book)
+        shutil.copytree(there, left)
+    (left / name).chmod(0)
+    as_anyone = [] if os.geteuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    verify = [*as_anyone, *argv("verify", left / "book.db")]
+
+    done = subprocess.run(verify, env=clean(), capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"; {left / name} may not be read\n")
 
 
 def test_a_book_behind_a_link_takes_bets_until_the_file_it_leads_to_is_gone(tmp_path):
