@@ -1,12 +1,16 @@
 from contextlib import closing
 from itertools import chain
-from typing import Any, get_args
+from tempfile import TemporaryDirectory
+from typing import Any, cast, get_args
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger.batch import Known
 from ledger.provider.book import Book
 from ledger.provider.events import Kind
+from ledger.provider.round import Round
+from ledger.store.sql import CALM_AFTER, SqlStore
 from tests.provider.examples import (
     NOON,
     Clock,
@@ -79,3 +83,35 @@ def test_commands_decided_in_batches_come_to_what_they_come_to_one_by_one(
             table = projection.TABLE
             assert together.store.rows(table) == alone.store.rows(table)
         assert together.store.head() == alone.store.head()
+
+
+FORGETTING = st.lists(st.tuples(MOVES, st.sampled_from(["", "states", "rows", "all"])), max_size=8)
+
+
+@settings(deadline=None, max_examples=60)
+@given(FORGETTING)
+def test_a_book_that_takes_for_new_what_it_forgot_answers_as_one_that_forgot_nothing(
+    steps: list[tuple[list[Any], str]],
+) -> None:
+    with (
+        TemporaryDirectory() as folder,
+        closing(new_book(f"sqlite:///{folder}/book.db", now=Clock())) as forgetful,
+        closing(new_book("memory://", now=Clock())) as plain,
+    ):
+        for batch, forgotten in steps:
+            forget(forgetful, forgotten)
+            assert answered(forgetful, *batch) == answered(plain, *batch)
+        for projection in plain.store.projections:
+            table = projection.TABLE
+            assert forgetful.store.rows(table) == plain.store.rows(table)
+        assert forgetful.store.head() == plain.store.head()
+
+
+def forget(book: Book, what: str) -> None:
+    cast(SqlStore, book.store)._calm = CALM_AFTER
+    known, before = Known[Round](), book._commit._known or Known[Round]()
+    if what in ("", "rows"):
+        known.states = before.states
+    if what in ("", "states"):
+        known.rows = before.rows
+    book._commit._known = known

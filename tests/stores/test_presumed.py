@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ledger.batch import Known
 from ledger.operator.book import Book
+from ledger.provider.house import House
 from ledger.refusals import Refusal, SessionInvalid
 from ledger.store import open_store
 from ledger.store.chain import GENESIS, link
@@ -15,7 +16,9 @@ from ledger.store.sql import CALM_AFTER
 from ledger.store.sqlite import SQLiteStore
 from projections import IN_TRANSACTION
 from tests import controls
+from tests.clocks import NOON, Clock
 from tests.ha.proxy import Proxy
+from tests.provider import examples
 
 SETTLED = CALM_AFTER + 1
 CASH = "100.00"
@@ -73,9 +76,10 @@ def settle(book):
         book.submit(bet(f"settled {id(book)} {number} {book.store.head().position}"))
 
 
-def forget(book):
+def forget(book, but=("wallets",)):
     before, book._commit._known = book._commit._known or Known(), Known()
-    book._commit._known.rows["wallets"] = before.rows["wallets"]
+    for table in but:
+        book._commit._known.rows[table] = before.rows[table]
 
 
 def outcome(book, command):
@@ -203,6 +207,57 @@ def test_after_it_took_for_new_what_it_knew_a_book_looks_for_a_while(book):
     forget(book)
     book.submit(bet("old"))
     assert book.store._calm < CALM_AFTER
+
+
+def test_a_reference_in_mind_of_a_round_that_is_not_is_known_without_a_defect(book):
+    first = book.submit(bet("old"))
+    settle(book)
+    forget(book, but=("wallets", "reference_index"))
+    (again,) = book._commit([bet("old")])
+    assert (again.recorded, again.transaction_id) == (False, first.transaction_id)
+
+
+def decisions(book, command):
+    times = []
+    book._commit._now = lambda: times.append(command) or NOON
+    book.submit(command)
+    return len(times)
+
+
+def test_a_result_whose_round_is_not_in_mind_is_decided_once(book):
+    book.submit(bet("old"))
+    settle(book)
+    forget(book)
+    assert decisions(book, controls.result(round_id="old", amount="1.00")) == 1
+
+
+def test_a_file_tells_before_the_decision_that_another_wrote(new_url):
+    url = new_url("sqlite")
+    with settled(url) as book, closing(controls.new_book(url)) as other:
+        other.submit(bet("theirs"))
+        book.store._calm = CALM_AFTER
+        assert decisions(book, bet("theirs")) == 1
+
+
+def test_what_another_book_wrote_through_the_same_store_is_seen(book):
+    beside = Book(book.store)
+    cash = beside.submit(controls.withdraw(reference="all", amount="90.00")).cash
+    book.store._calm = CALM_AFTER
+    assert book.submit(bet("after")).cash == cash - 100
+    beside._writer.close()
+
+
+def test_a_providers_bet_in_a_round_that_is_not_in_mind_is_in_the_rounds_currency(url):
+    knows = House(operators=examples.OPERATORS, scales={"FUN": 2})
+    with closing(examples.new_book(url, now=Clock(), house=knows)) as book:
+        book.submit(examples.place_bet(reference="old", round_id="old", currency="FUN"))
+    with closing(examples.new_book(url, now=Clock())) as book:
+        new = [examples.place_bet(reference=n, round_id=n) for n in map(str, range(SETTLED + 1))]
+        for each in new[1:]:
+            book.submit(each)
+        more = examples.place_bet(reference="second", round_id="old", currency="FUN")
+        _, outcome = book._commit([new[0], more])
+        assert [*outcome.round.bets] == ["old", "second"]
 
 
 def test_a_book_of_an_older_version_takes_nothing_for_granted(server):
