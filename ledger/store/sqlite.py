@@ -4,6 +4,7 @@ Several processes may share the file: the write lock is taken before anything is
 """
 
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext, suppress
@@ -419,7 +420,7 @@ def _statements(*scripts: str) -> Iterator[str]:
     for line in "\n".join(scripts).splitlines():
         statement += line + "\n"
         if apsw.complete(statement):
-            yield statement
+            yield _CHOICE.sub(_apart, statement)
             statement = ""
 
 
@@ -431,9 +432,21 @@ def _made(statement: str) -> tuple[tuple[str, str], str]:
 
 
 def _plain(sql: str) -> str:
-    """Returns a statement without what SQLite changes in one: its first words' case, and blanks."""
+    """Returns a statement without what SQLite changes in one: its first words' case, and blanks.
+
+    Earlier versions wrote a choice of words as a list; both say the same.
+    """
     create, kind, rest = sql.split(maxsplit=2)
-    return " ".join((create.lower(), kind.lower(), *rest.split()))
+    return _CHOICE.sub(_apart, " ".join((create.lower(), kind.lower(), *rest.split())))
+
+
+_CHOICE = re.compile(r"check \((\w+) in \(('[\w-]+'(?:, '[\w-]+')*)\)\)")
+
+
+def _apart(choice: re.Match[str]) -> str:
+    """Returns a check that compares with one word after the other: for a list SQLite makes a tree a row."""
+    column, words = choice[1], choice[2].split(", ")
+    return f"check ({' or '.join(f'{column} = {word}' for word in words)})"
 
 
 class _Translated:

@@ -15,6 +15,7 @@ from ledger.store.chain import GENESIS, link
 from ledger.store.sql import CALM_AFTER
 from ledger.store.sqlite import SQLiteStore
 from projections import IN_TRANSACTION
+from scripts.source import TABLES
 from tests import controls
 from tests.clocks import NOON, Clock
 from tests.ha.proxy import Proxy
@@ -125,6 +126,16 @@ def test_a_bet_asks_a_file_nothing_when_nobody_else_writes(tmp_path):
             asked.append(store.asked - before)
     assert asked[0] > 1
     assert asked[-3:] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("party", TABLES)
+def test_no_tree_is_made_to_check_a_row(tmp_path, party):
+    with closing(SQLiteStore(str(tmp_path / "book.db"), TABLES[party])) as store:
+        for table in store._tables.values():
+            for written in (table._insert, table._update):
+                nothing = [None] * written.count("?")
+                steps = store._writer.execute(f"explain {written}", nothing)
+                assert "OpenEphemeral" not in [step for _, step, *_ in steps]
 
 
 def test_what_another_wrote_meanwhile_is_seen(book, other):

@@ -636,11 +636,17 @@ IMPOSTOR = (
     "create trigger stored_events_are_never_deleted before delete on stored_events"
     " begin select 1; end"
 )
+CHOICE = "status = 'InProgress' or status = 'Completed' or status = 'Cancelled'"
 ALTERED = {
     "an index whose order is another": remade(
         "reference_index", "kind, reference)", "kind, reference desc)"
     ),
     "a table without its check": remade("wallets", "check (cash >= 0)", ""),
+    "a choice of fewer words": remade("rounds", CHOICE, "status in ('InProgress', 'Completed')"),
+    "a choice of another word": remade("rounds", "= 'Cancelled'", "= 'Canceled'"),
+    "a condition in a choice": remade(
+        "rounds", CHOICE, "status in ('InProgress', 'Completed' or status = 'Cancelled')"
+    ),
     "a view": statements("create view anything as select * from stored_events"),
     "one more trigger": statements(
         "create trigger more after insert on stored_events begin delete from wallets; end"
@@ -658,6 +664,16 @@ def test_what_keeps_the_rows_must_be_as_a_book_makes_it(path: Path, tamper: Tamp
     assert (finding.kind, finding.position) == ("schema", None)
     with pytest.raises(StoreUnfit, match=re.escape(finding.detail)):
         open_store(f"sqlite:///{path}", IN_TRANSACTION)
+
+
+def test_a_choice_that_an_earlier_version_wrote_as_a_list_is_as_a_book_makes_it(path: Path) -> None:
+    listed = "status in ('InProgress', 'Completed', 'Cancelled')"
+    with closing(apsw.Connection(str(path))) as connection:
+        remade("rounds", CHOICE, listed)(connection)
+        find = "select count(*) from sqlite_schema where name = 'rounds' and instr(sql, ?)"
+        assert connection.execute(find, (listed,)).get == 1
+    assert verdict(path).holds
+    open_store(f"sqlite:///{path}", IN_TRANSACTION).close()
 
 
 def test_a_trigger_that_is_gone_is_found_and_made_again(path: Path) -> None:
