@@ -206,9 +206,11 @@ class SQLiteStore(SqlStore):
 
     def _is_ours(self, connection: apsw.Connection, *, create: bool) -> bool:
         """Returns False for an empty file that may become ours. Raises StoreUnfit."""
+        # in this order: who makes a book meanwhile makes its tables and its mark in one commit
+        tables = connection.execute("select count(*) from sqlite_master").get
         if connection.pragma("application_id") == BOOK_MARK:
             return True
-        if connection.execute("select count(*) from sqlite_master").get:
+        if tables:
             raise StoreUnfit(f"store: {self._path} is a SQLite file, but no Roundbook book")
         if not create:
             raise StoreUnfit(f"store: {self._path} is empty, and no Roundbook book")

@@ -572,6 +572,21 @@ def test_an_empty_file_is_no_book_where_none_is_to_be_made(path: Path) -> None:
     assert path.read_bytes() == b""
 
 
+def test_who_looks_at_a_file_while_another_makes_a_book_of_it_finds_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Between(apsw.Connection):
+        def pragma(self, *about: Any, **named: Any) -> Any:
+            said = super().pragma(*about, **named)
+            monkeypatch.undo()
+            open_store(f"sqlite:///{path}").close()
+            return said
+
+    path.touch()
+    monkeypatch.setattr(apsw, "Connection", Between)
+    open_store(f"sqlite:///{path}").close()
+
+
 def test_a_book_is_not_taken_for_one_of_the_other_party(store_url: str) -> None:
     with closing(examples.new_book(store_url, now=examples.Clock())) as book:
         book.submit(examples.place_bet())
