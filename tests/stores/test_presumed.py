@@ -1,4 +1,5 @@
 from contextlib import closing, contextmanager
+from itertools import pairwise
 from urllib.parse import urlsplit
 
 import psycopg
@@ -90,17 +91,22 @@ def outcome(book, command):
         return type(refusal).__name__, refusal.detail
 
 
+def of_each_bet(book, count):
+    """Returns by how much each of some bets moves a count."""
+    counts = [count()]
+    for number in range(SETTLED + 3):
+        book.submit(bet(f"{number}"))
+        counts.append(count())
+    return [after - before for before, after in pairwise(counts)]
+
+
 def test_a_bet_takes_one_turn_on_the_wire_when_nobody_else_writes(server):
     parts = urlsplit(server)
     with Proxy(parts.port) as wire:
         through = parts._replace(netloc=parts.netloc.replace(str(parts.port), str(wire.port)))
         with closing(controls.new_book(through.geturl())) as book:
             controls.fund(book)
-            turns = []
-            for number in range(SETTLED + 3):
-                before = wire.turns
-                book.submit(bet(f"{number}"))
-                turns.append(wire.turns - before)
+            turns = of_each_bet(book, lambda: wire.turns)
     assert turns[0] == 2
     assert turns[-3:] == [1, 1, 1]
 
@@ -119,11 +125,7 @@ def test_a_bet_asks_a_file_nothing_when_nobody_else_writes(tmp_path):
     store = Watched(str(tmp_path / "book.db"), IN_TRANSACTION)
     with closing(Book(store)) as book:
         controls.fund(book)
-        asked = []
-        for number in range(SETTLED + 3):
-            before = store.asked
-            book.submit(bet(f"{number}"))
-            asked.append(store.asked - before)
+        asked = of_each_bet(book, lambda: store.asked)
     assert asked[0] > 1
     assert asked[-3:] == [0, 0, 0]
 

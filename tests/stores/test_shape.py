@@ -264,32 +264,29 @@ def test_who_may_only_read_can_verify_a_book(url):
     assert finding(theirs).startswith("schema: ")
 
 
+def as_who_makes_no_tables(url):
+    _, _, schema = url.partition("?schema=")
+    tamper(
+        url,
+        f"revoke temporary on database postgres from public; create role reader login;"
+        f" grant usage on schema {schema} to reader;"
+        f" grant select on all tables in schema {schema} to reader",
+    )
+    return url.replace("postgres@", "reader@")
+
+
 def test_who_may_make_no_temporary_tables_can_verify_the_rest_of_a_book():
     with running("-c fsync=off") as cluster:
         url = cluster.new_book()
         controls.new_book(url).close()
-        _, _, schema = url.partition("?schema=")
-        tamper(
-            url,
-            f"revoke temporary on database postgres from public; create role reader login;"
-            f" grant usage on schema {schema} to reader;"
-            f" grant select on all tables in schema {schema} to reader",
-        )
-        assert books.run(url.replace("postgres@", "reader@")).exit_code == 0
+        assert books.run(as_who_makes_no_tables(url)).exit_code == 0
 
 
 def test_an_empty_book_of_a_provider_is_read_as_one_where_no_tables_can_be_compared():
     with running("-c fsync=off") as cluster:
         url = cluster.new_book()
         examples.new_book(url, now=examples.Clock()).close()
-        _, _, schema = url.partition("?schema=")
-        tamper(
-            url,
-            f"revoke temporary on database postgres from public; create role reader login;"
-            f" grant usage on schema {schema} to reader;"
-            f" grant select on all tables in schema {schema} to reader",
-        )
-        theirs = url.replace("postgres@", "reader@")
+        theirs = as_who_makes_no_tables(url)
         assert books.run(theirs).exit_code == 0
         options = ["--check", "--party", "provider", "--store", theirs]
         assert CliRunner().invoke(rebuild_command, options).exit_code == 0
