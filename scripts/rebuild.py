@@ -14,7 +14,7 @@ from ledger.counted import differing, many
 from ledger.mapper import Mapper
 from ledger.rebuild import Difference, differences
 from ledger.rebuild import rebuild as rebuild_tables
-from ledger.store import Store, StoreUnfit, open_store, remedy, told
+from ledger.store import Store, StoreUnfit, open_store, told
 from scripts import options
 from scripts.source import MAPPERS, TABLES, Party, party_at
 from scripts.tables import show
@@ -56,7 +56,7 @@ def rebuild(
             return
         altered = opened.altered()
         if altered:
-            raise StoreUnfit(f"store: {about['store']}: {altered}{remedy(altered)}")
+            raise StoreUnfit(f"store: {about['store']}: {altered}{altered.remedy}")
         found = differences(opened, mapper)
     if as_json:
         click.echo(msgspec.json.encode({**about, "differences": found}))

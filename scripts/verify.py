@@ -172,7 +172,7 @@ def readable(source: Source, party: Party, *, pages: bool = False) -> Readable:
         lambda after: store.scan(EVENTS, after=after),
         store.scan,
         lambda: differences(store, MAPPERS[party]),
-        altered=lambda: store.altered() or (store.damaged() if pages else ""),
+        altered=lambda: str(store.altered() or (store.damaged() if pages else "")),
     )
 
 

@@ -27,8 +27,6 @@ from ledger.store.chain import Head
 EVENTS, SEALS = "stored_events", "seals"
 POSTGRES = ("postgresql://", "postgres://")
 ANEW = "; tables of an older version are made anew by roundbook rebuild"
-WRITERS_ANEW = "; one of an older version is made anew where roundbook serve starts"
-NONE_OF_OURS = " is none of a book's"
 PAGE = 1000
 NO_END = 2**63 - 1
 """Behind every position and version there can be."""
@@ -70,6 +68,28 @@ class NoText(OperationalError):
 
 class FlushFailed(PersistenceError):
     """What was written may or may not be on the disk: only a restart can tell."""
+
+
+@dataclass(frozen=True)
+class Altered:
+    """What keeps a store's rows and is not as the store makes it, or not `ours`: none that it makes."""
+
+    kind: str
+    name: str
+    ours: bool
+
+    def __str__(self) -> str:
+        how = "not as a book makes it" if self.ours else "none of a book's"
+        return f"the {self.kind} {self.name} is {how}"
+
+    @property
+    def remedy(self) -> str:
+        """Returns what helps, to be said behind what it is."""
+        if self.kind != "function":
+            return ANEW
+        if self.ours:
+            return "; one of an older version is made anew where roundbook serve starts"
+        return "; somebody else made it: drop it, or have it in another schema"
 
 
 @dataclass(frozen=True)
@@ -130,9 +150,9 @@ class Store(ApplicationRecorder):
     def try_write(self) -> None:
         """Writes what changes nothing. Raises PersistenceError where nothing can be written."""
 
-    def altered(self) -> str:
-        """Returns what of its tables, indexes and triggers is not as it makes them; empty as a rule."""
-        return ""
+    def altered(self) -> Altered | None:
+        """Returns the first of its tables, indexes and triggers that is not as it makes them; None as a rule."""
+        return None
 
     @property
     @abstractmethod
@@ -331,15 +351,6 @@ def told(url: str) -> str:
     return urlunsplit(
         (*parts[:1], parts.netloc.rpartition("@")[2], parts.path, urlencode(schema), "")
     )
-
-
-def remedy(altered: str) -> str:
-    """Returns what helps where something of a store is not as it makes it, as `Store.altered` says."""
-    if not altered.startswith("the function "):
-        return ANEW
-    if altered.endswith(NONE_OF_OURS):
-        return "; somebody else made it: drop it, or have it in another schema"
-    return WRITERS_ANEW
 
 
 def news(url: str) -> Callable[[float], object] | None:

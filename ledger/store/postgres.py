@@ -27,13 +27,13 @@ from ledger.store import (
     EVENTS,
     NO_URL,
     SEALS,
+    Altered,
     Asked,
     Loaded,
     NoText,
     Presumed,
     StoreUnfit,
     parts_of,
-    remedy,
     told,
 )
 from ledger.store.chain import Head
@@ -218,7 +218,7 @@ class PostgresStore(SqlStore):
 
     # how its tables are made
 
-    def altered(self) -> str:
+    def altered(self) -> Altered | None:
         """Compares with how it makes them; what somebody else has beside them does no harm.
 
         Whoever verifies asks at the end: a connection that was lost since the start is made anew.
@@ -232,7 +232,7 @@ class PostgresStore(SqlStore):
                     raise
                 return self._altered_now(self._writer)
 
-    def _altered_now(self, writer: psycopg.Connection[Any]) -> str:
+    def _altered_now(self, writer: psycopg.Connection[Any]) -> Altered | None:
         with self._watch.over(writer):
             return self._altered(self._shape(self._kept), self._kept)
 
@@ -245,17 +245,17 @@ class PostgresStore(SqlStore):
     def _check_shape(self, there: Shape) -> None:
         altered = self._altered(there, self._kept)
         if altered:
-            detail = f"{altered}; roundbook verify tells more{remedy(altered)}"
+            detail = f"{altered}; roundbook verify tells more{altered.remedy}"
             raise StoreUnfit(f"store: {told(self._url)}: {detail}")
 
     def _shape(self, names: Sequence[str]) -> Shape:
         return shape(self._writer, names)
 
-    def _altered(self, there: Shape, names: Sequence[str]) -> str:
+    def _altered(self, there: Shape, names: Sequence[str]) -> Altered | None:
         try:
             as_made = made(self._writer, names, (TABLES, *self._scripts()))
         except CANNOT_MAKE:
-            return ""
+            return None
         # an old book has none, and nothing is written by it
         lacks = {("function", f"{name}(jsonb)") for name in WRITERS} - there.keys()
         return difference(there, {key: as_made[key] for key in as_made if key not in lacks})

@@ -18,8 +18,8 @@ from eventsourcing.persistence import Notification, StoredEvent
 from ledger.projection import Changes, Key, Projection, Row
 from ledger.store import (
     NO_END,
-    NONE_OF_OURS,
     NOTHING,
+    Altered,
     Appended,
     Asked,
     Presumed,
@@ -460,14 +460,14 @@ class Table:
         return inserts, updates
 
 
-def difference(there: Shape, made: Shape) -> str:
-    """Returns what is not as a book makes it, or none of a book's; empty where all is as it was made."""
+def difference(there: Shape, made: Shape) -> Altered | None:
+    """Returns what is not as a book makes it, or none of a book's; None where all is as it was made."""
     for (kind, name), said in made.items():
         if there.get((kind, name)) != said:
-            return f"the {kind} {name} is not as a book makes it"
+            return Altered(kind, name, ours=True)
     for kind, name in there.keys() - made.keys():
-        return f"the {kind} {name}{NONE_OF_OURS}"
-    return ""
+        return Altered(kind, name, ours=False)
+    return None
 
 
 def chunks(keys: list[Key]) -> list[list[Key]]:

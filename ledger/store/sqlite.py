@@ -23,13 +23,13 @@ from ledger.store import (
     EVENTS,
     NOTHING,
     SEALS,
+    Altered,
     Asked,
     FlushFailed,
     Loaded,
     NoText,
     Presumed,
     StoreUnfit,
-    remedy,
 )
 from ledger.store.chain import Head
 from ledger.store.sql import Shape, SqlStore, difference
@@ -225,7 +225,7 @@ class SQLiteStore(SqlStore):
         altered = self.altered()
         if altered:
             self._connection.execute("rollback")
-            detail = f"{altered}; roundbook verify tells more{remedy(altered)}"
+            detail = f"{altered}; roundbook verify tells more{altered.remedy}"
             raise StoreUnfit(f"store: {self._path}: {detail}")
         self._connection.execute("commit")
 
@@ -233,7 +233,7 @@ class SQLiteStore(SqlStore):
         tables = (p.SCHEMA for p in self._projections if p.TABLE not in self._unread)
         return _statements(_SCHEMA, _SEALS, *tables)
 
-    def altered(self) -> str:
+    def altered(self) -> Altered | None:
         """Compares with how it makes them; somebody else's tables, and their indexes, do no harm."""
         with _TRANSLATED:
             found = self._connection.execute(_FOUND).fetchall()

@@ -78,4 +78,4 @@ def test_a_book_whose_process_was_killed_while_it_began_is_begun_again(tmp_path)
 
     with closing(open_store(f"sqlite:///{file}", IN_TRANSACTION)) as store:
         assert store.head().position == 0
-        assert store.altered() == ""
+        assert store.altered() is None

@@ -192,7 +192,7 @@ def test_what_somebody_else_keeps_in_the_schema_is_no_finding(url):
 
 def test_nothing_is_left_of_the_comparison(url):
     with closing(open_store(url, IN_TRANSACTION)) as store, stranger(url) as connection:
-        assert store.altered() == ""
+        assert store.altered() is None
         left = "select count(*) from pg_class where relname = 'wallets' and relpersistence = 't'"
         assert connection.execute(left).fetchone() == (0,)
 
@@ -200,7 +200,7 @@ def test_nothing_is_left_of_the_comparison(url):
 def test_a_connection_that_was_lost_meanwhile_is_no_finding(url):
     with closing(open_store(url, IN_TRANSACTION, read_only=True)) as store:
         end_connections(url)
-        assert store.altered() == ""
+        assert store.altered() is None
 
 
 def test_a_provider_s_book_is_as_it_is_made(server):
@@ -208,7 +208,7 @@ def test_a_provider_s_book_is_as_it_is_made(server):
     with closing(examples.new_book(url, now=examples.Clock())) as book:
         book.submit(examples.place_bet())
     with closing(open_store(url, TABLES["provider"], read_only=True)) as store:
-        assert store.altered() == ""
+        assert store.altered() is None
     tamper(url, "alter table deliveries add column note text")
     assert finding(url).startswith("schema: the column deliveries.note is none of a book's")
 
