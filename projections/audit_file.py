@@ -204,10 +204,7 @@ class AuditFile:
     def keep(self, found: Contradiction, *, at: str) -> None:
         """Keeps what a book contradicted, once as long as it is the same; `at` is the time."""
         said = {"position": found.position, "what": found.what}
-        last = self.db.execute(
-            "select position, what from contradictions order by number desc limit 1"
-        ).fetchone()
-        if last != tuple(said.values()):
+        if last_contradiction(self.db) != tuple(said.values()):
             self.db.table("contradictions").insert({"found_at": at, **said})
 
     def hash_at(self, position: int) -> str:
@@ -224,6 +221,14 @@ def _named(position: int, error: Exception) -> Contradiction:
     if isinstance(error, Contradiction):
         return error
     return Contradiction(position, f"it cannot stand beside the events before it: {error}")
+
+
+def last_contradiction(db: Database) -> tuple[int, str] | None:
+    """Returns the position and the words of what a file's book contradicted it with last."""
+    found: tuple[int, str] | None = db.execute(
+        "select position, what from contradictions order by number desc limit 1"
+    ).fetchone()
+    return found
 
 
 # opening

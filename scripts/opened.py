@@ -12,7 +12,7 @@ from api.audit.links import shell
 from api.audit.shelf import NOT_AS_WRITTEN
 from ledger.store import StoreUnfit, open_store
 from projections.as_of import Damaged
-from projections.audit_file import AuditFileUnfit, open_audit_file
+from projections.audit_file import AuditFileUnfit, last_contradiction, open_audit_file
 from projections.forms import plain
 
 
@@ -36,9 +36,9 @@ def opened(file: Path) -> Iterator[Database]:
 
 
 def _tell_contradiction(file: Path, db: Database) -> None:
-    last = "select position, what from contradictions order by number desc limit 1"
-    for position, what in db.execute(last):
-        said = f"{file}: its book was refused once, position {position}: {what}"
+    found = last_contradiction(db)
+    if found:
+        said = f"{file}: its book was refused once, position {found[0]}: {found[1]}"
         click.echo(plain(f"roundbook: {said}"), err=True)
 
 
