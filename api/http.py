@@ -20,7 +20,7 @@ from werkzeug.routing import MapAdapter, PathConverter
 
 from api.credentials import IN_QUERY
 from ledger.reader import MOST_BYTES, NotJson, read
-from ledger.refusals import Refusal
+from ledger.refusals import Breakdown, CredentialWrong, Malformed, OutcomeUnknown, Refusal
 
 JSON = "application/json"
 WRITES = frozenset({"POST", "PUT"})
@@ -163,6 +163,21 @@ class Reply(NamedTuple):
     body: bytes
     code: int = 0
     about: dict[str, Any] | None = None
+
+
+def denial_of(error: Exception, *, advice: str) -> tuple[Refusal | Breakdown, int]:
+    """Returns what a partner's call is denied with, and the HTTP status; `advice` where the failure is ours."""
+    match error:
+        case NotJson():
+            return Malformed(str(error), field="body"), 400
+        case RequestEntityTooLarge():
+            return Malformed("the body is larger than 64 KiB", field="body"), 413
+        case CredentialWrong():
+            return error, 401
+        case Refusal() | Breakdown():
+            return error, 200
+    log_defect(error)
+    return OutcomeUnknown(advice), 200
 
 
 Answer = Callable[[bytes, bytes], Reply]

@@ -13,13 +13,16 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.credentials import Gate, Partner, named
 from api.hidden import Read
-from api.http import JSON, Reply, add_call, encoded, log_defect
+from api.http import JSON, Reply, add_call, denial_of, encoded
 from api.operator import answers
 from api.operator.answers import Answer
 from api.operator.calls import Call, Received
 from ledger.operator.book import Book
-from ledger.reader import MOST_BYTES, NotJson
-from ledger.refusals import Breakdown, CredentialWrong, Malformed, OutcomeUnknown, Refusal
+from ledger.reader import MOST_BYTES
+from ledger.refusals import CredentialWrong
+
+UNHEARD = (CredentialWrong, RequestEntityTooLarge)
+"""Why a call is answered before its body is looked into."""
 
 
 class Path:
@@ -33,10 +36,10 @@ class Path:
         """Returns what a request is answered."""
         try:
             partners = self.admitted(query)
-        except CredentialWrong as wrong:
-            return _denied(wrong, status=401)
-        if len(body) > MOST_BYTES:
-            return _too_large()
+            if len(body) > MOST_BYTES:
+                raise RequestEntityTooLarge
+        except UNHEARD as error:
+            return _denied(error)
         return self.answered(partners, body)
 
     def answered(self, partners: Sequence[Partner], body: bytes) -> Reply:
@@ -49,16 +52,8 @@ class Path:
             about = _about(call, fields)
             partner = named(partners, fields["providerId"])
             answer = call.answer(self._book, Received(partner.id, fields, extra))
-        except NotJson as error:
-            return _denied(Malformed(str(error), field="body"), status=400)
-        except CredentialWrong as wrong:
-            return _denied(wrong, about, status=401)
-        except (Refusal, Breakdown) as denial:
-            return _denied(denial, about, text=call.text_error)
-        except Exception as defect:  # noqa: BLE001  (a provider is owed an answer, whatever we did)
-            log_defect(defect)
-            unknown = OutcomeUnknown("ask again with the same reference")
-            return _denied(unknown, about, text=call.text_error)
+        except Exception as error:  # noqa: BLE001  (a provider is owed an answer, whatever we did)
+            return _denied(error, about, text=call.text_error)
         return Reply(200, encoded(answer), about=about)
 
 
@@ -92,10 +87,8 @@ def _replied(path: Path) -> Reply:
     """The credential comes first: nobody else's body is waited for."""
     try:
         return path.answered(path.admitted(request.query_string), request.whole())  # type: ignore[attr-defined]
-    except CredentialWrong as wrong:
-        return _denied(wrong, status=401)
-    except RequestEntityTooLarge:
-        return _too_large()
+    except UNHEARD as error:
+        return _denied(error)
 
 
 def _about(call: Call, fields: dict[str, Any]) -> dict[str, Any]:
@@ -109,18 +102,9 @@ def _about(call: Call, fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _denied(
-    denial: Refusal | Breakdown,
-    about: dict[str, Any] | None = None,
-    *,
-    text: bool = False,
-    status: int = 200,
-) -> Reply:
+def _denied(error: Exception, about: dict[str, Any] | None = None, *, text: bool = False) -> Reply:
+    denial, status = denial_of(error, advice="ask again with the same reference")
     answer: Answer = answers.denied(denial)
-    if text:
+    if text and status == 200:  # what never became a call is answered as on any path
         answer["error"] = str(denial.code)
     return Reply(status, encoded(answer), denial.code, about)
-
-
-def _too_large() -> Reply:
-    return _denied(Malformed("the body is larger than 64 KiB", field="body"), status=413)

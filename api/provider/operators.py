@@ -5,23 +5,15 @@ from typing import Any, NamedTuple
 
 from apiflask import APIBlueprint
 from flask import Response, g, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected
 
 from api.credentials import Partner, admitted, pair
 from api.fields import SECRET_NAMES
 from api.hidden import masking
-from api.http import add_call, json_response, log_defect
+from api.http import add_call, denial_of, json_response
 from api.provider.calls import Answer, Call, Desk
 from api.provider.digest import is_signed
-from ledger.reader import NotJson
-from ledger.refusals import (
-    Breakdown,
-    CredentialWrong,
-    LoginWrong,
-    Malformed,
-    OutcomeUnknown,
-    Refusal,
-)
+from ledger.refusals import Breakdown, LoginWrong, Refusal
 
 CHECKED = SECRET_NAMES | {"securelogin"}
 """What says who calls; no other field may hold a credential."""
@@ -82,19 +74,10 @@ def _view(path: Call, relations: Sequence[Relation], desk: Desk) -> Callable[[],
             fields, _ = call.schema.take({**body, **{key: hide(body[key]) for key in asked}})
             _note(call, operator, fields)
             return json_response(call.answer(desk, operator, fields))
-        except NotJson as error:
-            return _denied(call, Malformed(str(error), field="body"), 400)
-        except RequestEntityTooLarge:
-            return _denied(call, Malformed("the body is larger than 64 KiB", field="body"), 413)
-        except HTTPException:  # whoever called has gone
+        except ClientDisconnected:  # whoever called has gone
             raise
-        except CredentialWrong as wrong:
-            return _denied(call, wrong, 401)
-        except (Refusal, Breakdown) as denial:
-            return _denied(call, denial)
-        except Exception as defect:  # noqa: BLE001  (an operator is owed an answer, whatever we did)
-            log_defect(defect)
-            return _denied(call, OutcomeUnknown("ask again"))
+        except Exception as error:  # noqa: BLE001  (an operator is owed an answer, whatever we did)
+            return _denied(call, error)
 
     return view
 
@@ -127,7 +110,8 @@ def _note(call: Call, operator: str, fields: dict[str, Any]) -> None:
     }
 
 
-def _denied(call: Call, denial: Refusal | Breakdown, status: int = 200) -> Response:
+def _denied(call: Call, error: Exception) -> Response:
+    denial, status = denial_of(error, advice="ask again")
     g.code = denial.code
     code = str(denial.code) if call.text_error else denial.code
     answer: Answer = {"error": code, "description": _told(call, denial)}
