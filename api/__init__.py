@@ -93,7 +93,7 @@ def _new_app(settings: Settings) -> APIFlask:
     """Returns an application without a path, and the places where its parts find one another."""
     app = http.App("api", title="Roundbook", version="0.1.0", docs_path=None)
     app.url_map.merge_slashes = False  # an id may hold them
-    app.url_map.converters["id"] = http.Id
+    app.url_map.converters["id"] = http.IdInPath
     app.config.update(dict.fromkeys(http.UNTOLD, False))
     app.security_schemes = PARTNER
     app.extensions |= {"turns": Turns(), "background": [], "sealers": {}}
@@ -317,7 +317,7 @@ def _provider_paths(settings: Settings) -> list[str]:
     return [f"{prefix}/{call.path}" for prefix, calls in served for call in calls]
 
 
-def _direct(settings: Settings, served: Mapping[str, WalletPath]) -> dict[str, http.Answer]:
+def _direct(settings: Settings, served: Mapping[str, WalletPath]) -> dict[str, http.Direct]:
     """Returns what answers the wallet's paths without Flask, by lower case; not where a body tells whose it is."""
     shared = {path.lower() for path in _provider_paths(settings)}
     return {

@@ -100,7 +100,7 @@ class Described(Protocol):
     def example(self) -> dict[str, Any]: ...
 
 
-class Id(PathConverter):
+class IdInPath(PathConverter):
     """An id in a path: it may hold slashes, and begin with one; they come percent-encoded."""
 
     regex = ".+?"
@@ -180,8 +180,8 @@ def denial_of(error: Exception, *, advice: str) -> tuple[Refusal | Breakdown, in
     return OutcomeUnknown(advice), 200
 
 
-Answer = Callable[[bytes, bytes], Reply]
-"""From a request's query and body."""
+Direct = Callable[[bytes, bytes], Reply]
+"""What answers a path without Flask, from a request's query and body."""
 
 
 def body_of(answer: Iterable[bytes]) -> bytes:
@@ -272,12 +272,12 @@ def log_requests(app: Flask, hide: Callable[[Any], Any]) -> None:
         return response
 
 
-def logged(path: str, answer: Answer) -> Answer:
+def logged(path: str, direct: Direct) -> Direct:
     """Returns what answers a path, and logs the same line of it."""
 
     def answered(query: bytes, body: bytes) -> Reply:
         started = time.perf_counter()
-        reply = answer(query, body)
+        reply = direct(query, body)
         _log_request(started, "POST", path, reply.status, reply.code, reply.about)
         return reply
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
 from greenlet import getcurrent, greenlet
 
-from api.http import UNREAD, WRITES, Answer, body_of
+from api.http import UNREAD, WRITES, Direct, body_of
 from ledger.reader import MOST_BYTES
 from ledger.writer import Latch, thread_latch
 
@@ -198,7 +198,7 @@ class Service:
         close: Callable[[], None],
         turns: Turns,
         *,
-        direct: Mapping[str, Answer] | None = None,
+        direct: Mapping[str, Direct] | None = None,
         remote: bool = False,
     ) -> None:
         self._app, self._direct, self._remote = app, direct or {}, remote
@@ -291,8 +291,8 @@ def _serve(work: Callable[[], Answered]) -> None:
         work = getcurrent().parent.switch(work())
 
 
-def _directly(answer: Answer, query: bytes, body: bytes) -> Answered:
-    reply = answer(query, body)
+def _directly(direct: Direct, query: bytes, body: bytes) -> Answered:
+    reply = direct(query, body)
     return reply.status, _CLOSE if reply.status in UNREAD else _STAY, reply.body
 
 

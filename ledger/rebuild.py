@@ -10,7 +10,7 @@ from ledger.projection import Key, Recorded, Row, kept_of
 from ledger.store import EVENTS, Store
 
 
-class Difference(NamedTuple):
+class RowDifference(NamedTuple):
     """A row that is not what the events say; None where there is none."""
 
     table: str
@@ -50,7 +50,7 @@ def derive(store: Store, mapper: Mapper) -> Tables:
     return tables
 
 
-def differences(store: Store, mapper: Mapper) -> list[Difference]:
+def differences(store: Store, mapper: Mapper) -> list[RowDifference]:
     """Returns where the stored tables are not what the events make, sorted; empty when all is well."""
     with store.snapshot(), without_collector():
         if _is_stored(store, derive(store, mapper)):
@@ -58,7 +58,7 @@ def differences(store: Store, mapper: Mapper) -> list[Difference]:
         derived = derive(store, mapper)
         stored = {p.TABLE: _stored(store, p.TABLE, len(p.KEY)) for p in store.projections}
     return [
-        Difference(table, key, stored[table].get(key), rows.get(key))
+        RowDifference(table, key, stored[table].get(key), rows.get(key))
         for table, rows in derived.items()
         for key in sorted(stored[table].keys() | rows.keys(), key=_as_texts)
         if stored[table].get(key) != rows.get(key)

@@ -16,7 +16,7 @@ from ledger.counted import many
 from ledger.mapper import Inexact, Mapper, Unreadable
 from ledger.merkle import Tree
 from ledger.projection import Row
-from ledger.rebuild import Difference, without_collector
+from ledger.rebuild import RowDifference, without_collector
 from ledger.seal import Seal
 from ledger.store import NoText
 from ledger.store.chain import GENESIS, Head, link
@@ -42,7 +42,7 @@ class Readable(NamedTuple):
     """Position, stream, version, topic, body, hash, in order; behind a position, where one is given."""
     tables: Callable[[str], Iterable[Row]] | None = None
     """A table's rows; None where the tables are not at hand."""
-    differences: Callable[[], list[Difference]] = list
+    differences: Callable[[], list[RowDifference]] = list
     """What of the tables is not what the events make, row by row."""
     altered: Callable[[], str] = str
     """What keeps the rows, where it is not as a book makes it."""
@@ -456,7 +456,7 @@ def _misdeed(error: Exception, position: int, topic: str) -> Finding:
     return Finding(kind=kind, position=position, upto=position, detail=detail)
 
 
-def _differing(table: str, found: list[Difference]) -> Finding:
+def _differing(table: str, found: list[RowDifference]) -> Finding:
     """Names rows; where several tables tell of more than there is, events are missing at the end."""
     if not found:
         detail = f"{table} is not what the events make, and its rows do not say where"
@@ -473,7 +473,7 @@ def _differing(table: str, found: list[Difference]) -> Finding:
     return Finding(kind="table", detail=f"{rows}{more}")
 
 
-def _is_ahead(difference: Difference) -> bool:
+def _is_ahead(difference: RowDifference) -> bool:
     """Returns whether a stored row may be what events that are not there made of the derived one."""
     if difference.stored is None or difference.derived is None:
         return difference.derived is None

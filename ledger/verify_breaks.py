@@ -38,7 +38,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-class Stored(NamedTuple):
+class EventRow(NamedTuple):
     """An event's row."""
 
     position: int
@@ -94,7 +94,7 @@ class _Break:
         column = odd(self._around.row)
         if column:
             return self._found("changed", f"its {column} is not what a book holds there")
-        self._row = Stored(*self._around.row)
+        self._row = EventRow(*self._around.row)
         if self._row.position != self._place:
             return self._gap()
         self._look_ahead()
@@ -129,10 +129,10 @@ class _Break:
 
     def _look_ahead(self) -> None:
         """Looks which later rows go on from before the break, belong at it, or come before it."""
-        self._next: Stored | None = None
-        self._follows: Stored | None = None
-        self._content: Stored | None = None
-        self._before: Stored | None = None
+        self._next: EventRow | None = None
+        self._follows: EventRow | None = None
+        self._content: EventRow | None = None
+        self._before: EventRow | None = None
         for later in self._rows(self._place):
             self._next = self._next or later
             hashed = later.after(self._previous)
@@ -255,12 +255,12 @@ class _Break:
         known = named or kind == "sweep"
         return not (known and isinstance(body, dict) and {*named} <= {*map(str, body.values())})
 
-    def _rows(self, after: int | None) -> Iterator[Stored]:
+    def _rows(self, after: int | None) -> Iterator[EventRow]:
         """Reads what can be read."""
         try:
             for row in self._around.events(after):
                 if not odd(row):
-                    yield Stored(*row)
+                    yield EventRow(*row)
         except PersistenceError:
             return
 

@@ -31,7 +31,7 @@ class Damaged(Exception):
     """What stands in the file is not what was put there; the text names the position."""
 
 
-class Head(NamedTuple):
+class FileHead(NamedTuple):
     """Whose book a file holds, up to which position."""
 
     party: str
@@ -85,7 +85,7 @@ class RoundAsOf(msgspec.Struct, frozen=True, kw_only=True):
     transactions: list[Transaction]
 
 
-class Entry(msgspec.Struct, frozen=True):
+class PastEvent(msgspec.Struct, frozen=True):
     """An event in a history: where money moved, what came to the player's wallet, and its cash then.
 
     In a provider's book, which has no wallets, `amount` is what the event says.
@@ -119,9 +119,9 @@ class Line(NamedTuple):
     state: str
 
 
-def head(db: Database) -> Head:
+def head(db: Database) -> FileHead:
     """Returns how far a file goes."""
-    return Head(*db.execute("select party, position, hash from audit").fetchone())
+    return FileHead(*db.execute("select party, position, hash from audit").fetchone())
 
 
 def position_at(db: Database, time: str) -> int:
@@ -175,7 +175,7 @@ def round_as_of(db: Database, partner: str, round_id: str, *, at: int | None = N
     stored = db.execute(
         "select position, stream, version, topic, state from events"
         " where stream = ? and version <= ? order by version",
-        (name("round", partner, round_id), min(at or _EVER, _EVER)),
+        (name("round", partner, round_id), min(at or _NO_END, _NO_END)),
     ).fetchall()
     if not stored:
         raise NotThere(f"there is no round {round_id} of {partner}")
@@ -203,7 +203,7 @@ def _decoded(party: str, position: int, topic: str, state: str) -> Any:
         raise Damaged(f"position {position}: cannot be read: {error}") from error
 
 
-_EVER = 2**63 - 1
+_NO_END = 2**63 - 1
 """Behind every position and version there can be."""
 
 _MAPPERS = {"operator": Mapper(ours.TYPES), "provider": Mapper(theirs.TYPES)}
@@ -305,7 +305,9 @@ def _new(kind: str, event: Any, state: str) -> Transaction:
 # events
 
 
-def history(db: Database, named: str, *, limit: int = -1, before: int | None = None) -> list[Entry]:
+def history(
+    db: Database, named: str, *, limit: int = -1, before: int | None = None
+) -> list[PastEvent]:
     """Returns the events of a user, a round, a reference or a transaction, in order; empty for none.
 
     Asks the full-text search; what that has no word for is looked for event by event. A limit keeps
@@ -314,15 +316,15 @@ def history(db: Database, named: str, *, limit: int = -1, before: int | None = N
     if not named.isprintable():  # no id is like that, and the search would stumble
         return []
     phrase = '"' + named.replace('"', '""') + '"'
-    ends = _EVER if before is None else min(before, _EVER)
+    ends = _NO_END if before is None else min(before, _NO_END)
     bound = {"named": named, "limit": limit, "phrase": phrase, "before": ends}
-    return entries(db, _NAMED_BY_SEARCH, bound) or entries(db, _NAMED, bound)
+    return events_where(db, _NAMED_BY_SEARCH, bound) or events_where(db, _NAMED, bound)
 
 
-def entries(db: Database, condition: str, bound: dict[str, Any]) -> list[Entry]:
+def events_where(db: Database, condition: str, bound: dict[str, Any]) -> list[PastEvent]:
     """Returns the events `e` for which an SQL condition holds, in order."""
-    statement = f"{_ENTRIES[head(db).party]} where {condition} order by e.position"
-    return [Entry(*row) for row in db.execute(statement, bound)]
+    statement = f"{_EVENTS[head(db).party]} where {condition} order by e.position"
+    return [PastEvent(*row) for row in db.execute(statement, bound)]
 
 
 def replay(db: Database, *, after: int = 0, upto: int) -> Iterator[Line]:
@@ -332,12 +334,12 @@ def replay(db: Database, *, after: int = 0, upto: int) -> Iterator[Line]:
         db.execute(
             "select position, stream, version, topic, recorded_at, hash, state from events"
             " where position > ? and position <= ? order by position",
-            (min(after, _EVER), min(upto, _EVER)),
+            (min(after, _NO_END), min(upto, _NO_END)),
         ),
     )
 
 
-_ENTRIES = {
+_EVENTS = {
     "operator": """
 select e.position, e.recorded_at, e.topic, e.stream, e.version, e.provider, e.round, e.user, e.reference,
     e.transaction_id, coalesce(p.currency, e.currency), a.scale, p.amount, p.balance

@@ -31,8 +31,8 @@ MARK = int.from_bytes(b"RBA1")
 
 CACHE_KIB = 65536
 LOCK_WAIT_S = 60
-EMPTY = "0" * 64
-"""Stands for the hash before the first event."""
+GENESIS = "0" * 64
+"""Stands for the hash before the first event, as `ledger.store.chain` has it in bytes."""
 
 SEARCHED = ("reference", "transaction_id", "user", "round")
 TOKENS = "unicode61 tokenchars '-_.:/%@#+=~|'"
@@ -106,7 +106,7 @@ class Upto(NamedTuple):
     """How far a file goes: the last event's position, hash and clock."""
 
     position: int = 0
-    hash: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] = EMPTY
+    hash: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] = GENESIS
     clock: str = ""
 
 
@@ -125,7 +125,7 @@ class Batch:
             yield from self._by_type.get(cls, ())
 
 
-Writer = Callable[[Database, Batch], None]
+TableWriter = Callable[[Database, Batch], None]
 """Writes what a batch means for one table, inside the batch's transaction. Raises Contradiction."""
 
 
@@ -135,7 +135,7 @@ class Layout(NamedTuple):
     party: Literal["operator", "provider"]
     schema: str
     views: Mapping[str, str]
-    writers: Sequence[Writer]
+    writers: Sequence[TableWriter]
 
 
 class AuditFile:
@@ -313,7 +313,7 @@ def _create(db: Database, layout: Layout, *, source: str, at: str) -> None:
                 "source": source,
                 "format": FORMAT,
                 "position": 0,
-                "hash": EMPTY,
+                "hash": GENESIS,
                 "updated_at": at,
             }
         )
@@ -341,7 +341,7 @@ def search(db: Database, batch: Batch) -> None:
     )
 
 
-class Appended:
+class AppendedTable:
     """Writes a row for each event of some types: its position, and what it says of the columns."""
 
     def __init__(self, table: str, columns: str, *types: type[Event]) -> None:
@@ -360,7 +360,7 @@ def _said(cls: type[Event], columns: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptTable:
     """A table of which a row is kept up to date: it is read, evolved and written once a batch.
 
     `columns`: names with spaces between, without the key's; `opens`: the events that a row begins with.
@@ -401,9 +401,9 @@ class Kept:
         )
 
 
-def kept(projection: Projection, *opens: type[Event]) -> Kept:
+def kept_table(projection: Projection, *opens: type[Event]) -> KeptTable:
     """Returns a table that the book keeps too, as it does."""
-    return Kept(
+    return KeptTable(
         projection.TABLE,
         projection.KEY,
         " ".join(projection.COLUMNS),
@@ -418,7 +418,7 @@ def _insert(table: str, columns: Sequence[str]) -> str:
     return f"insert into {table} ({', '.join(columns)}) values ({values})"  # noqa: S608  (constants)
 
 
-def _select(table: Kept) -> str:
+def _select(table: KeptTable) -> str:
     """Selects rows by their keys, which are one text of JSON."""
     parts = ", ".join(f"json_extract(value, '$[{part}]')" for part in range(len(table.key)))
     keys = f"({', '.join(table.key)}) in (select {parts} from json_each(?))"  # noqa: S608

@@ -16,13 +16,13 @@ from ledger.operator import events
 from ledger.projection import Key, Row, key_of
 from projections import references, rounds, wallets
 from projections.audit_file import (
-    Appended,
+    AppendedTable,
     Batch,
     Contradiction,
-    Kept,
+    KeptTable,
     Layout,
     Stored,
-    kept,
+    kept_table,
     search,
 )
 from projections.journal import account, postings
@@ -317,7 +317,7 @@ def _wallet(row: Row | None, each: Stored) -> Row:
     return after
 
 
-WALLETS = replace(kept(wallets, events.WalletOpened), evolve=_wallet)
+WALLETS = replace(kept_table(wallets, events.WalletOpened), evolve=_wallet)
 
 
 # rounds
@@ -351,7 +351,7 @@ def _round(row: Row | None, each: Stored) -> Row:
     return *after, game, scale, opened_position, each.position, each.version
 
 
-ROUNDS = Kept(
+ROUNDS = KeptTable(
     rounds.TABLE,
     ("round", "provider"),
     f"{' '.join(rounds.COLUMNS)} game scale opened_position position version",
@@ -424,12 +424,12 @@ OPERATOR = Layout(
         WALLETS,
         ROUNDS,
         write_references,
-        Appended("bets", f"{MONEY} game", events.BetPlaced),
-        Appended("results", f"{MONEY} kind", events.ResultRecorded),
+        AppendedTable("bets", f"{MONEY} game", events.BetPlaced),
+        AppendedTable("results", f"{MONEY} kind", events.ResultRecorded),
         write_reversals,
-        Appended("promos", f"{MONEY} campaign campaign_type", events.PromoPaid),
-        Appended("tombstones", f"{ABOUT} game by transaction_id", events.TombstoneRecorded),
-        Appended("refused", f"{ABOUT} amount cash", events.BetRefused, events.LateBetRefused),
+        AppendedTable("promos", f"{MONEY} campaign campaign_type", events.PromoPaid),
+        AppendedTable("tombstones", f"{ABOUT} game by transaction_id", events.TombstoneRecorded),
+        AppendedTable("refused", f"{ABOUT} amount cash", events.BetRefused, events.LateBetRefused),
         search,
     ),
 )

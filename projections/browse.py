@@ -11,8 +11,8 @@ from ledger.money import to_text
 from ledger.names import name
 from ledger.reader import whole
 from ledger.store.chain import link
-from projections.as_of import Entry, NotThere, RoundAsOf, entries, head, history
-from projections.audit_file import EMPTY
+from projections.as_of import NotThere, PastEvent, RoundAsOf, events_where, head, history
+from projections.audit_file import GENESIS
 from projections.forms import Cell, Report, decimals
 from projections.journal import player
 
@@ -115,13 +115,13 @@ def topics(db: Database) -> Report:
 def events(db: Database, *, after: int, limit: int) -> Report:
     """Returns the events behind a position, in order."""
     bound = {"after": after, "upto": after + limit}
-    found = entries(db, "e.position > :after and e.position <= :upto", bound)
+    found = events_where(db, "e.position > :after and e.position <= :upto", bound)
     return table(db, found, "Events")
 
 
 def newest(db: Database, limit: int = 20) -> Report:
     """Returns the newest events, the newest first."""
-    found = entries(db, "e.position > :after", {"after": head(db).position - limit})
+    found = events_where(db, "e.position > :after", {"after": head(db).position - limit})
     return table(db, found[::-1], "Newest events")
 
 
@@ -134,7 +134,7 @@ select e.position, e.stream, e.version, e.topic, e.recorded_at, e.state, e.hash,
     (select position from events where stream = e.stream and version = e.version - 1),
     (select position from events where stream = e.stream and version = e.version + 1)
 from events e where e.position = ?""",
-        (EMPTY, position),
+        (GENESIS, position),
     ).fetchone()
     if found is None:
         raise NotThere(f"there is no event at position {position}")
@@ -162,16 +162,16 @@ def postings(db: Database, position: int) -> Report:
 # rounds
 
 
-def round_events(db: Database, partner: str, round_id: str) -> list[Entry]:
+def round_events(db: Database, partner: str, round_id: str) -> list[PastEvent]:
     """Returns a round's events in order: of its stream, its tombstones elsewhere, its deliveries' sends."""
     bound = {"partner": partner, "round": round_id, "stream": name("round", partner, round_id)}
     if head(db).party == "operator":
-        return entries(db, _OF_ROUND, bound)
+        return events_where(db, _OF_ROUND, bound)
     found = db.execute(
         "select kind, reference from deliveries where operator = :partner and round = :round", bound
     )
     streams = [name("delivery", partner, *delivery) for delivery in found]
-    return entries(db, _OF_STREAMS, {"streams": json.dumps([bound["stream"], *streams])})
+    return events_where(db, _OF_STREAMS, {"streams": json.dumps([bound["stream"], *streams])})
 
 
 _OF_ROUND = """
@@ -308,7 +308,7 @@ def wallets_of(db: Database, user: str) -> Report:
 
 def statement(db: Database, user: str, currency: str, *, at: int, limit: int = -1) -> Report:
     """Returns a wallet's events up to a position, the newest first."""
-    found = entries(
+    found = events_where(
         db,
         _OF_WALLET,
         {
@@ -390,7 +390,7 @@ def is_named(
 def stretch(db: Database, *, after: int, limit: int) -> Stretch:
     """Returns what computing the hashes of the events behind a position anew comes to."""
     last = head(db).position
-    previous = _hash_at(db, after) if after else EMPTY
+    previous = _hash_at(db, after) if after else GENESIS
     expected = after
     found = db.execute(
         "select position, stream, version, topic, state, hash from events"
@@ -456,7 +456,7 @@ def contradictions(db: Database) -> Report:
 # what they share
 
 
-def table(db: Database, found: Sequence[Entry], title: str, *, without: str = "") -> Report:
+def table(db: Database, found: Sequence[PastEvent], title: str, *, without: str = "") -> Report:
     """Returns events as a table; `without`: columns that would say the same in each row."""
     partner = "provider" if head(db).party == "operator" else "operator"
     rows = [_event_row(each, partner) for each in found]
@@ -465,7 +465,7 @@ def table(db: Database, found: Sequence[Entry], title: str, *, without: str = ""
     return Report(title, columns, [tuple(row[column] for column in columns) for row in rows])
 
 
-def _event_row(each: Entry, partner: str) -> dict[str, Cell]:
+def _event_row(each: PastEvent, partner: str) -> dict[str, Cell]:
     amount, cash = decimals(each.scale, (each.amount, each.cash))
     return {
         "position": each.position,

@@ -16,7 +16,7 @@ from ledger.event import time_of
 from ledger.money import to_text
 from ledger.store import Record
 from projections import as_of
-from projections.as_of import Balance, Entry, Line, NotThere, RoundAsOf
+from projections.as_of import Balance, Line, NotThere, PastEvent, RoundAsOf
 from projections.audit_file import is_audit_file
 from projections.forms import decimals
 from scripts import options, tables
@@ -123,7 +123,7 @@ def history(*, named: str, where: str, token: str | None, as_json: bool) -> None
     Example: roundbook history 585c1306f89c56f5ecfc2f5d --from audit.db
     """
     with _book(where, token) as db:
-        found = [_money(entry, "amount", "cash") for entry in as_of.history(db, named)]
+        found = [_money(each, "amount", "cash") for each in as_of.history(db, named)]
         if not found:
             raise NotThere(f"nothing is known of {named}")
     if as_json:
@@ -234,7 +234,7 @@ def _position(db: Database, moment: str | None, position: int | None) -> int:
 # printing
 
 
-def _money(found: Balance | RoundAsOf | Entry, *names: str) -> dict[str, Any]:
+def _money(found: Balance | RoundAsOf | PastEvent, *names: str) -> dict[str, Any]:
     """Returns the fields, those that are money as decimals."""
     said = asdict(found)
     for each in names:

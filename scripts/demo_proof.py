@@ -12,7 +12,7 @@ from ledger.event import Event
 from ledger.operator import events as at_operator
 from ledger.projection import Row
 from ledger.provider import events as at_provider
-from ledger.rebuild import Difference, differences
+from ledger.rebuild import RowDifference, differences
 from ledger.store import EVENTS, open_store
 from projections import rounds as operator_rounds
 from projections.provider.rounds import RoundRow
@@ -83,7 +83,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     statuses: dict[str, Standing]
     busiest: str
     reconciled: Reconciled
-    rebuilt: dict[str, list[Difference]]
+    rebuilt: dict[str, list[RowDifference]]
 
     @property
     def faults(self) -> list[str]:
@@ -112,7 +112,7 @@ class Book(NamedTuple):
 
     events: list[Any]
     rounds: Sequence[Row]
-    differences: list[Difference]
+    differences: list[RowDifference]
 
     def of(self, kind: type[Event]) -> list[Any]:
         """Returns the events of a type, in order."""

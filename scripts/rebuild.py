@@ -12,7 +12,7 @@ from eventsourcing.persistence import PersistenceError
 from api.settings import SettingsWrong
 from ledger.counted import differing, many
 from ledger.mapper import Mapper
-from ledger.rebuild import Difference, differences
+from ledger.rebuild import RowDifference, differences
 from ledger.rebuild import rebuild as rebuild_tables
 from ledger.store import Store, StoreUnfit, open_store, told
 from scripts import options
@@ -86,7 +86,7 @@ def _rebuilt(store: Store, mapper: Mapper, name: str) -> int:
         raise StoreUnfit(f"store: {name}: {error}") from error
 
 
-def _print_table(found: list[Difference], store: str, position: int) -> None:
+def _print_table(found: list[RowDifference], store: str, position: int) -> None:
     if not found:
         events = "its only event" if position == 1 else f"all {position} events"
         click.echo(f"every table of {store} agrees with {events}")

@@ -9,11 +9,11 @@ from api.audit.views import Look, read_time, time_or_position
 from api.fresh import await_position
 from ledger.money import to_text
 from projections import as_of
-from projections.as_of import Balance, Entry
+from projections.as_of import Balance, PastEvent
 from projections.browse import overview
 from projections.forms import decimals
 
-MOST_ENTRIES = 1000
+MOST_EVENTS = 1000
 
 
 def balance(shelf: Shelf, user: str, currency: str, query: Mapping[str, str]) -> dict[str, Any]:
@@ -42,11 +42,11 @@ def history(shelf: Shelf, party: str, query: Mapping[str, Any]) -> dict[str, Any
     with shelf.reading(party) as db:
         look = Look(db, party, "", query, shelf.head(party), -1)
         before = query.get("before")
-        found = as_of.history(db, look.text("q"), limit=MOST_ENTRIES + 1, before=before)
-        page = found[-MOST_ENTRIES:]
+        found = as_of.history(db, look.text("q"), limit=MOST_EVENTS + 1, before=before)
+        page = found[-MOST_EVENTS:]
         partner = "providerId" if party == "operator" else "operator"
         return {
-            "events": [_entry(entry, partner) for entry in page],
+            "events": [_event(event, partner) for event in page],
             "has_more": len(found) > len(page),
             "before": page[0].position if page else before,
             "position": as_of.head(db).position,
@@ -65,20 +65,20 @@ def _balance(found: Balance) -> dict[str, Any]:
     }
 
 
-def _entry(entry: Entry, partner: str) -> dict[str, Any]:
-    amount, cash = decimals(entry.scale, (entry.amount, entry.cash))
+def _event(event: PastEvent, partner: str) -> dict[str, Any]:
+    amount, cash = decimals(event.scale, (event.amount, event.cash))
     return {
-        "position": entry.position,
-        "recorded_at": entry.recorded_at,
-        "topic": entry.topic,
-        "stream": entry.stream,
-        "version": entry.version,
-        partner: entry.partner,
-        "roundId": entry.round,
-        "userId": entry.user,
-        "reference": entry.reference,
-        "transactionId": entry.transaction_id,
-        "currency": entry.currency,
+        "position": event.position,
+        "recorded_at": event.recorded_at,
+        "topic": event.topic,
+        "stream": event.stream,
+        "version": event.version,
+        partner: event.partner,
+        "roundId": event.round,
+        "userId": event.user,
+        "reference": event.reference,
+        "transactionId": event.transaction_id,
+        "currency": event.currency,
         "amount": amount,
         "cash": cash,
     }

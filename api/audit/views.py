@@ -16,7 +16,7 @@ from ledger.moments import moment, text
 from ledger.money import to_text
 from ledger.reader import whole
 from projections import as_of, browse
-from projections.as_of import Damaged, Entry, NotThere, RoundAsOf
+from projections.as_of import Damaged, NotThere, PastEvent, RoundAsOf
 from projections.forms import Report, decimals
 from projections.reports import REPORTS, Kind, Question
 
@@ -155,7 +155,7 @@ def round_(look: Look) -> View:
 class _Line(NamedTuple):
     """An event in a timeline: as it is stored, and the one it reverses or is reversed by."""
 
-    entry: Entry
+    event: PastEvent
     stored: browse.StoredEvent
     remark: str
     amount: str | None
@@ -167,40 +167,40 @@ class _Line(NamedTuple):
 
 
 def _lines(
-    look: Look, timeline: Sequence[Entry], partner: str, round_id: str, *, upto: int
+    look: Look, timeline: Sequence[PastEvent], partner: str, round_id: str, *, upto: int
 ) -> list[_Line]:
     reversed_by = browse.reversals(look.db, partner, round_id)
     bet_of = {reversal: bet for bet, reversal in reversed_by.items()}
     return [
         _line(
-            entry,
-            browse.event(look.db, entry.position),
-            other=reversed_by.get(entry.position) or bet_of.get(entry.position),
-            reverses=entry.position in bet_of,
-            later=entry.position > upto,
+            event,
+            browse.event(look.db, event.position),
+            other=reversed_by.get(event.position) or bet_of.get(event.position),
+            reverses=event.position in bet_of,
+            later=event.position > upto,
         )
-        for entry in _near(timeline, upto)
+        for event in _near(timeline, upto)
     ]
 
 
-def _near(timeline: Sequence[Entry], position: int) -> Sequence[Entry]:
+def _near(timeline: Sequence[PastEvent], position: int) -> Sequence[PastEvent]:
     """Returns as many of a round's events as a page shows, the last one up to a position in their middle."""
-    known = sum(entry.position <= position for entry in timeline)
+    known = sum(event.position <= position for event in timeline)
     first = max(0, min(known - SHOWN // 2, len(timeline) - SHOWN))
     return timeline[first : first + SHOWN]
 
 
 def _line(
-    entry: Entry, stored: browse.StoredEvent, *, other: int | None, reverses: bool, later: bool
+    event: PastEvent, stored: browse.StoredEvent, *, other: int | None, reverses: bool, later: bool
 ) -> _Line:
-    amount, before, after = decimals(entry.scale, (entry.amount, _before(entry), entry.cash))
+    amount, before, after = decimals(event.scale, (event.amount, _before(event), event.cash))
     remark = _remark(stored.state)
-    return _Line(entry, stored, remark, amount, before, after, other, reverses, later)
+    return _Line(event, stored, remark, amount, before, after, other, reverses, later)
 
 
-def _before(entry: Entry) -> int | None:
+def _before(event: PastEvent) -> int | None:
     """Returns the wallet's cash before an event that moved it."""
-    return None if entry.cash is None else entry.cash - (entry.amount or 0)
+    return None if event.cash is None else event.cash - (event.amount or 0)
 
 
 def _remark(state: str) -> str:
@@ -219,18 +219,18 @@ def _decimal(found: RoundAsOf) -> dict[str, Any]:
     return {**said, **{f: to_text(said[f], scale) for f in ("staked", "won", "reversed")}}
 
 
-def _cash(timeline: Sequence[Entry], then: RoundAsOf) -> Chart | None:
+def _cash(timeline: Sequence[PastEvent], then: RoundAsOf) -> Chart | None:
     """Returns the wallet's cash along the round: before its first event, after each, moved elsewhere between."""
-    moved = [entry for entry in timeline if entry.cash is not None]
+    moved = [event for event in timeline if event.cash is not None]
     steps: list[Step] = []
-    for number, entry in enumerate(moved, 1):
-        after, before = entry.cash or 0, _before(entry) or 0
+    for number, event in enumerate(moved, 1):
+        after, before = event.cash or 0, _before(event) or 0
         if not steps or steps[-1].value != before:
             what = "moved elsewhere" if steps else "before"
             steps.append(Step(2 * number - 1, before, f"{what}: {to_text(before, then.scale)}", ""))
-        label = f"{entry.topic}: {to_text(after, then.scale)}"
-        steps.append(Step(2 * number, after, label, f"#p{entry.position}"))
-    upto = sum(entry.position <= then.position for entry in moved)
+        label = f"{event.topic}: {to_text(after, then.scale)}"
+        steps.append(Step(2 * number, after, label, f"#p{event.position}"))
+    upto = sum(event.position <= then.position for event in moved)
     return step_line(steps, scale=then.scale, upto=max(1, 2 * upto))
 
 
@@ -378,7 +378,7 @@ def event(look: Look) -> View:
     found = browse.event(look.db, position)
     tables = {"postings": browse.postings(look.db, position)} if look.party == "operator" else {}
     about = browse.table(
-        look.db, as_of.entries(look.db, "e.position = :at", {"at": position}), "About"
+        look.db, as_of.events_where(look.db, "e.position = :at", {"at": position}), "About"
     )
     return View(
         f"Event {position}: {found.topic}",

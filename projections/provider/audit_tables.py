@@ -7,7 +7,7 @@ from sqlite_utils import Database
 from ledger.event import Event
 from ledger.projection import Row, key_of
 from ledger.provider import events
-from projections.audit_file import Batch, Kept, Layout, Stored, kept, search
+from projections.audit_file import Batch, KeptTable, Layout, Stored, kept_table, search
 from projections.provider import deliveries, rounds, sweep
 
 SCHEMA = (
@@ -197,7 +197,7 @@ def _bet(row: Row | None, each: Stored) -> Row:
     return *first, standing, requested_at, position, accepted_at, transaction_id, code
 
 
-BETS = Kept(
+BETS = KeptTable(
     "bets",
     ("reference", "operator"),
     "round session amount standing requested_at position accepted_at transaction_id code",
@@ -227,7 +227,7 @@ def _result(row: Row | None, each: Stored) -> Row:
     return _confirmed(row, each)
 
 
-RESULTS = Kept(
+RESULTS = KeptTable(
     "results",
     ("reference", "operator"),
     "round amount requested_at position confirmed_at transaction_id",
@@ -254,7 +254,7 @@ def _reversal(row: Row | None, each: Stored) -> Row:
     return event.round, *said, event.recorded_at, each.position, None, ""
 
 
-REVERSALS = Kept(
+REVERSALS = KeptTable(
     "reversals",
     ("reference", "operator"),
     "round kind by amount requested_at position confirmed_at transaction_id",
@@ -282,7 +282,7 @@ def _send(row: Row | None, each: Stored) -> Row:
     return *row[:3], event.recorded_at, *said
 
 
-SENDS = Kept(
+SENDS = KeptTable(
     "sends",
     ("operator", "kind", "reference", "attempt"),
     "worker started_at until ended_at outcome code detail took_ms again_at",
@@ -297,9 +297,9 @@ PROVIDER = Layout(
     schema=SCHEMA,
     views=VIEWS,
     writers=(
-        kept(rounds, events.RoundOpened),
-        kept(deliveries, events.Requested),
-        kept(sweep, events.SweepMade, events.SweepStopped, events.SweepConfirmed),
+        kept_table(rounds, events.RoundOpened),
+        kept_table(deliveries, events.Requested),
+        kept_table(sweep, events.SweepMade, events.SweepStopped, events.SweepConfirmed),
         write_events,
         BETS,
         RESULTS,

@@ -212,7 +212,7 @@ def test_a_history_is_every_event_that_names_it_whatever_it_is_called(
                 for position, _, body in told
                 if name in (body.get("user"), body.get("round"), body.get("reference"))
             ]
-            assert [entry.position for entry in as_of.history(db, name)] == expected
+            assert [each.position for each in as_of.history(db, name)] == expected
     book.close()
 
 
@@ -240,7 +240,7 @@ def test_a_player_of_a_provider_has_a_history_with_every_send(tmp_path: Path) ->
     examples.answer(book, examples.LM, "bet", controls.REFERENCE)
     path = tmp_path / "audit.db"
     with closing(made(path, book.store)) as db:
-        topics = [entry.topic for entry in as_of.history(db, controls.PLAYER)]
+        topics = [each.topic for each in as_of.history(db, controls.PLAYER)]
         with pytest.raises(NotThere, match="holds no wallets"):
             as_of.balance(db, controls.PLAYER, "USD", at=1)
     assert topics == ["RoundOpened", "BetRequested", "SendStarted", "SendEnded", "BetAccepted"]

@@ -304,7 +304,7 @@ def test_a_history_of_a_name_that_nothing_can_have_is_empty(client: FlaskClient)
 
 def whole_history(folder: Path, named: str) -> list[int]:
     with closing(open_audit_file(folder / "operator.audit.db")) as db:
-        return [entry.position for entry in as_of.history(db, named)]
+        return [each.position for each in as_of.history(db, named)]
 
 
 def test_a_history_is_of_the_newest_thousand_and_goes_back_to_its_first(
