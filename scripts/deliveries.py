@@ -43,7 +43,7 @@ def deliveries(
     context.obj = config
     if context.invoked_subcommand:
         return
-    _, book = options.provider_book(config)
+    _, book = options.provider_book(config, read_only=True)
     with closing(book):
         try:
             found = book.undelivered(after=after, limit=limit + 1)

@@ -23,7 +23,7 @@ def incomplete(config: Path | None, limit: int, *, as_json: bool) -> None:
     \b
     Example: roundbook incomplete --json
     """
-    _, book = options.provider_book(config)
+    _, book = options.provider_book(config, read_only=True)
     with closing(book):
         found = [
             each

@@ -116,12 +116,16 @@ def public_key(said: str) -> str:
     return key.hex()
 
 
-def provider_book(file: Path | None) -> tuple[Settings, Book]:
-    """Returns the settings, and the provider's book they name. Raises SettingsWrong, StoreUnfit."""
+def provider_book(file: Path | None, *, read_only: bool = False) -> tuple[Settings, Book]:
+    """Returns the settings, and the provider's book they name. Raises SettingsWrong, StoreUnfit.
+
+    One that is read only answers questions alone: it may be a copy, or a file that nobody may write.
+    """
     found, _ = settings(file)
     if found.provider_book is None:
         raise SettingsWrong("provider_book: there is none in the configuration")
-    store = open_store(found.provider_book.store, IN_TRANSACTION, create=False)
+    url = found.provider_book.store
+    store = open_store(url, IN_TRANSACTION, create=False, read_only=read_only)
     return found, Book(store, found.provider_house())
 
 

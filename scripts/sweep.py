@@ -29,7 +29,7 @@ def sweep(config: Path | None, *, as_json: bool, dry_run: bool, confirm: bool) -
     \b
     Example: roundbook sweep --dry-run
     """
-    settings, book = options.provider_book(config)
+    settings, book = options.provider_book(config, read_only=dry_run)
     assert settings.provider_book is not None
     with closing(book):
         sweeper = Sweeper(book, cap=settings.provider_book.sweep_cap)

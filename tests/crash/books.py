@@ -1,4 +1,9 @@
+import os
+import subprocess
 from collections import Counter
+from contextlib import contextmanager
+
+import pytest
 
 from ledger.operator.book import MAPPER
 from ledger.rebuild import differences
@@ -10,6 +15,22 @@ EVERYTHING = 10**9
 
 TAKEN = {"Bet": {"BetPlaced"}, "Result": {"ResultRecorded"}}
 TAKEN["Cancel"] = {"BetCancelled", "TombstoneRecorded"}
+
+
+@contextmanager
+def locked(file):
+    if os.geteuid():
+        file.chmod(0o444)
+        yield
+        return
+    bind = ["mount", "--bind", str(file), str(file)]
+    if subprocess.run(bind, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount a file here")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(file)], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(file)], check=True)
 
 
 def check_the_book(where, acknowledged):

@@ -1,7 +1,7 @@
 import os
 import shutil
 import subprocess
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import count
 
 import apsw
@@ -12,7 +12,7 @@ from ledger.refusals import OutcomeUnknown
 from ledger.store import StoreUnfit, open_store, sqlite
 from scripts.cli import roundbook
 from tests import controls
-from tests.crash.books import check_the_book
+from tests.crash.books import check_the_book, locked
 from tests.crash.load import PLAYERS
 from tests.crash.test_disk_full import Bets
 from tests.http import wire
@@ -70,22 +70,6 @@ def test_a_book_whose_files_are_gone_takes_no_bet_and_can_be_copied_from_its_ser
             assert bets.send(number) == 0
             assert server.get("/readyz").status == 200
             check_the_book(books / "book.db", bets.acknowledged)
-
-
-@contextmanager
-def locked(file):
-    if os.geteuid():
-        file.chmod(0o444)
-        yield
-        return
-    bind = ["mount", "--bind", str(file), str(file)]
-    if subprocess.run(bind, capture_output=True, check=False).returncode:
-        pytest.skip("may not mount a file here")
-    try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", str(file)], check=True)
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(file)], check=True)
 
 
 @pytest.mark.parametrize("name", ["book.db", "book.db-wal", "book.db-shm"])

@@ -3,12 +3,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 
 from api.configuration import settle
+from ledger.store import StoreUnfit
 from scripts import sweep
 from scripts.cli import roundbook
+from tests.crash.books import locked
 from tests.http import provider
 from tests.http.server import as_toml
 from tests.provider import examples
@@ -18,14 +21,21 @@ LONG_AGO = examples.NOON.replace(year=2020)
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    document = provider.document(tmp_path, "http://127.0.0.1:9")
+    return configured(tmp_path, provider.document(tmp_path, "http://127.0.0.1:9"))
+
+
+def configured(folder: Path, document: dict[str, Any]) -> Path:
     store, house = document["provider_book"]["store"], settle(document, {}).provider_house()
     with closing(examples.new_book(store, now=lambda: LONG_AGO, house=house)) as book:
         for number in range(3):
             examples.accepted_bet(
                 book, operator=provider.LM, round_id=f"r-{number}", reference=f"b-{number}"
             )
-    file = tmp_path / "roundbook.toml"
+    return written(folder, document)
+
+
+def written(folder: Path, document: dict[str, Any]) -> Path:
+    file = folder / "roundbook.toml"
     file.write_text(as_toml(document))
     return file
 
@@ -58,3 +68,47 @@ def test_a_list_that_is_whole_says_how_many_there_are(
 
     assert said.stdout.strip().startswith("3 ")
     assert said.stderr == ""
+
+
+LOOKS = [("deliveries", "--json"), ("incomplete", "--json"), ("sweep", "--dry-run", "--json")]
+
+
+def looked(config: Path) -> list[str]:
+    said = [ran(config, *command) for command in LOOKS]
+    assert [each.exit_code for each in said] == [0, 0, 0], [each.exception for each in said]
+    return [each.stdout for each in said]
+
+
+def test_who_only_looks_may_do_so_in_a_file_that_nobody_may_write(
+    config: Path, tmp_path: Path
+) -> None:
+    before = looked(config)
+    with locked(tmp_path / "provider.db"):
+        assert looked(config) == before
+        for command in (
+            ("sweep",),
+            ("sweep", "--confirm"),
+            ("deliveries", "retry", "acme/bet/b-0"),
+        ):
+            refused = ran(config, *command)
+            assert isinstance(refused.exception, StoreUnfit)
+            assert "provider.db may not be written" in str(refused.exception)
+
+
+def test_who_only_looks_may_do_so_as_a_role_that_only_reads(tmp_path: Path, postgres: Any) -> None:
+    url = postgres.new_book()
+    document = provider.document(tmp_path, "http://127.0.0.1:9")
+    document["provider_book"]["store"] = url
+    before = looked(configured(tmp_path, document))
+
+    _, _, schema = url.partition("?schema=")
+    reader = f"reader_{schema}"
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(
+            f"create role {reader} login; grant usage on schema {schema} to {reader};"
+            f" grant select on all tables in schema {schema} to {reader};"
+            f" alter role {reader} set default_transaction_read_only = on"
+        )
+    document["provider_book"]["store"] = url.replace("postgres@", f"{reader}@")
+
+    assert looked(written(tmp_path, document)) == before
