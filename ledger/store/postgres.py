@@ -61,6 +61,7 @@ from ledger.store.sql_postgres import (
     STAYS,
     STREAMS,
     TABLES,
+    TRY_GROWING,
     TRY_WRITE,
     WRITERS,
     WRITES,
@@ -356,7 +357,7 @@ class PostgresStore(SqlStore):
 
     def try_write(self) -> None:
         with self.transaction(), self._translated():
-            self._execute(self._writer, TRY_WRITE)
+            self._execute(self._writer, TRY_GROWING)
 
     def _send(self, writer: psycopg.Connection[Any]) -> None:
         """Sends what was appended: one statement a batch."""

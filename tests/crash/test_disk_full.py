@@ -1,16 +1,20 @@
 import resource
+import shutil
 import subprocess
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 
+import psycopg
 import pytest
 
 from ledger.store import StoreUnfit, open_store
+from scripts.private_postgres import unprivileged
 from tests import controls
 from tests.crash.books import check_the_book
 from tests.crash.load import PLAYERS
 from tests.http import wire
 from tests.http.server import roundbook, serving, until
+from tests.postgres import running
 
 
 def bet(number):
@@ -53,7 +57,12 @@ class Bets:
 
 @pytest.fixture
 def small_disk(tmp_path):
-    folder = tmp_path / "disk"
+    with mounted(tmp_path / "disk") as folder:
+        yield folder
+
+
+@contextmanager
+def mounted(folder):
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -121,6 +130,31 @@ def test_a_start_on_a_full_disk_says_that_it_is_full(tmp_path, small_disk):
         assert server.stop() == 0
     assert said.startswith(f"roundbook: store: {small_disk}/book.db: ")
     assert said.endswith("; the disk is full")
+
+
+def test_a_server_whose_disk_for_tables_is_full_is_not_ready_until_there_is_space(tmp_path):
+    with running() as cluster, mounted(cluster.folder / "disk") as small_disk:
+        shutil.chown(small_disk, unprivileged())
+        with psycopg.connect(cluster.url, autocommit=True) as connection:
+            connection.execute(f"create tablespace small location '{small_disk}'")
+        url = cluster.new_book() + "&options=-c%20default_tablespace%3Dsmall"
+        with serving(tmp_path, wire.document(url)) as server:
+            server.fund(*PLAYERS)
+            bets = Bets(server)
+            assert server.get("/readyz").status == 200
+            fill(small_disk)
+            number, code = until(bets.first_refused, "the disk is full")
+            assert code == 998
+            head = server.get("/api/head").json
+            assert {server.get("/readyz").status for _ in range(7)} == {503}
+            assert bets.send(number) == 998
+
+            (small_disk / "ballast").unlink()
+            assert server.get("/readyz").status == 200
+            assert server.get("/api/head").json == head
+            assert bets.send(number) == 0
+            assert server.stop() == 0
+        check_the_book(url, bets.acknowledged)
 
 
 UNFIT = {
