@@ -30,13 +30,13 @@ from ledger.store import (
     Altered,
     Asked,
     Loaded,
-    NoText,
     Presumed,
     StoreUnfit,
     parts_of,
     told,
 )
 from ledger.store.chain import Head
+from ledger.store.errors_postgres import BARRED, SEES, Translated, barred, text_of
 from ledger.store.notify import Listener, Teller
 from ledger.store.patience import LOST_S, TCP, WAITS, Hosts, Watch, is_silent
 from ledger.store.shape_postgres import CANNOT_MAKE, made, shape
@@ -48,7 +48,6 @@ from ledger.store.sql_postgres import (
     ENCODINGS,
     HEAD,
     LOCK,
-    NOT_AS_PRESUMED,
     NOTHING_WRITTEN,
     OPTIONS_LOST,
     PRESUME,
@@ -77,7 +76,6 @@ SCHEMA = "roundbook"
 """Where a URL names none."""
 
 PAGE = 2000
-ONLY_READS = "; this server is a copy, or may only be read: name the one that is written"
 
 Loading = tuple[psycopg.Cursor[Any] | None, dict[str, psycopg.Cursor[Any]]]
 """What was asked, to be fetched."""
@@ -124,8 +122,10 @@ class PostgresStore(SqlStore):
         except psycopg.Error as error:
             if isinstance(error, psycopg.OperationalError) and read_only and not at_once:
                 return
+            barred_by = self._barred() if isinstance(error, BARRED) else ""
+            unfit = self._unfit(barred_by or text_of(error))
             self.close()
-            raise StoreUnfit(f"store: {told(self._url)}: {_text(error)}") from error
+            raise unfit from error
         except StoreUnfit:
             self.close()
             raise
@@ -177,7 +177,7 @@ class PostgresStore(SqlStore):
         elif not self._is("current_setting('search_path') = %s", self._schema):
             detail = OPTIONS_LOST
         if detail:
-            raise StoreUnfit(f"store: {told(self._url)}: {detail}")
+            raise self._unfit(detail)
 
     def _create(self) -> None:
         schema = sql.Identifier(self._schema)
@@ -203,12 +203,21 @@ class PostgresStore(SqlStore):
     def _check(self) -> None:
         if not self._exists():
             raise StoreUnfit(f"store: there is no schema {self._schema} in {told(self._url)}")
-        if not self._read_only:
+        if self._read_only:
+            if not self._is(SEES, self._schema):
+                raise self._unfit(self._barred())
+        else:
             if not self._is("to_regprocedure('append(jsonb)') is not null"):
                 self._create()  # an old book lacks it
             else:
                 self._check_shape(self._shape(self._kept))
             self._may_presume = self._is("to_regprocedure('presume(jsonb)') is not null")
+
+    def _unfit(self, detail: str) -> StoreUnfit:
+        return StoreUnfit(f"store: {told(self._url)}: {detail}")
+
+    def _barred(self) -> str:
+        return barred(self._writer, self._schema, reads=self._read_only)
 
     def _exists(self) -> bool:
         return self._is("exists (select from pg_namespace where nspname = %s)", self._schema)
@@ -246,8 +255,7 @@ class PostgresStore(SqlStore):
     def _check_shape(self, there: Shape) -> None:
         altered = self._altered(there, self._kept)
         if altered:
-            detail = f"{altered}; roundbook verify tells more{altered.remedy}"
-            raise StoreUnfit(f"store: {told(self._url)}: {detail}")
+            raise self._unfit(f"{altered}; roundbook verify tells more{altered.remedy}")
 
     def _shape(self, names: Sequence[str]) -> Shape:
         return shape(self._writer, names)
@@ -358,6 +366,8 @@ class PostgresStore(SqlStore):
     def try_write(self) -> None:
         with self.transaction(), self._translated():
             self._execute(self._writer, TRY_GROWING)
+            if not self._anew:  # else what is there may be no table of ours
+                self._append([], {table: {} for table in self._tables})
 
     def _send(self, writer: psycopg.Connection[Any]) -> None:
         """Sends what was appended: one statement a batch."""
@@ -421,8 +431,8 @@ class PostgresStore(SqlStore):
             cursor.executemany(marked(statement), rows)
             return cursor.rowcount
 
-    def _translated(self) -> "_Translated":
-        return _Translated()
+    def _translated(self) -> Translated:
+        return Translated()
 
     # reading
 
@@ -562,30 +572,5 @@ def _decoded(row: Row) -> Row:
     return position, stream and stream.decode(), version, topic and topic.decode(), *rest
 
 
-def _text(error: psycopg.Error) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
-    return said + ONLY_READS * isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
-
-
 def _json(what: Any) -> Jsonb:
     return Jsonb(what, dumps=msgspec.json.encode)
-
-
-class _Translated:
-    """Gives the driver's errors the library's names."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        match error:
-            case psycopg.Error(sqlstate=state) if state == NOT_AS_PRESUMED:
-                raise Presumed from error
-            case psycopg.errors.CharacterNotInRepertoire() | UnicodeDecodeError():
-                raise NoText("a text is not UTF-8") from error
-            case psycopg.IntegrityError():
-                raise persistence.IntegrityError(_text(error)) from error
-            case psycopg.OperationalError():
-                raise persistence.OperationalError(_text(error)) from error
-            case psycopg.Error():
-                raise persistence.PersistenceError(_text(error)) from error
