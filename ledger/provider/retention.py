@@ -21,7 +21,7 @@ MOST_STEP_S = 300.0
 """By which wall clock and steady clock may differ between two sweeps."""
 
 MOST_AHEAD_S = 300.0
-"""By which the last event may be ahead of the wall clock."""
+"""By which the last event, and the last sweep, may be ahead of the wall clock."""
 
 LONGEST_SILENCE_S = 7.0 * DAY_S
 """Between two sweeps, where something is overdue: a clock may have jumped while nobody looked."""
@@ -109,9 +109,9 @@ class Sweeper:
 
     def _fault(self, found: list[OpenRound], clocks: tuple[datetime, float]) -> str:
         """Returns why what is overdue cannot be trusted, empty where it can."""
-        stepped = self._step(*clocks)
-        if stepped:
-            return stepped
+        wrong = self._step(*clocks) or self._behind()
+        if wrong:
+            return wrong
         upto = self._book.sweep().confirmed_upto
         fresh = [each for each in found if self._became_overdue(each) > upto]
         if not fresh:
@@ -130,11 +130,16 @@ class Sweeper:
             return ""
         return f"the clock was set by {timedelta(seconds=round(step))}, to {text(now)}"
 
+    def _behind(self) -> str:
+        """Compares the clock with what is recorded. Of what is recorded meanwhile, all is overdue too soon."""
+        recorded = {"event": self._last_event(), "sweep": self._book.sweep().made_at}
+        for what, at in recorded.items():
+            if at and (self._book.now() - moment(at)).total_seconds() < -MOST_AHEAD_S:
+                return f"the clock stands before the last {what}, of {at}"
+        return ""
+
     def _silence(self) -> str:
-        """Compares the clock with what is recorded: the last event, and the last sweep that trusted it."""
-        now, last = self._book.now(), self._last_event()
-        if last and (now - last).total_seconds() < -MOST_AHEAD_S:
-            return f"the clock stands before the last event, of {text(last)}"
+        """Compares the clock with the last sweep that trusted it."""
         if self._since_made() > LONGEST_SILENCE_S:
             made_at = self._book.sweep().made_at or "ever"
             return f"no sweep was made since {made_at}: is the clock right?"
@@ -145,9 +150,8 @@ class Sweeper:
         made_at = self._book.sweep().made_at
         return (self._book.now() - moment(made_at)).total_seconds() if made_at else inf
 
-    def _last_event(self) -> datetime | None:
+    def _last_event(self) -> str:
+        """Returns when it was recorded, empty where there is none."""
         head = self._book.store.head().position
         records = self._book.store.records(after=head - 1, limit=1) if head else []
-        if not records:
-            return None
-        return moment(time_of(records[0].state))
+        return time_of(records[0].state) if records else ""

@@ -676,6 +676,53 @@ def test_a_clock_that_jumped_while_nobody_looked_stops_for_the_silence(
     book.close()
 
 
+@pytest.mark.parametrize("days", [RETENTION_DAYS + 1, -RETENTION_DAYS - 1])
+def test_a_clock_that_was_wrong_between_two_starts_refunds_nothing_too_early(
+    file_url: str, clocks: Clocks, days: int
+) -> None:
+    for number, jump in enumerate((0, days, -days, days)):
+        clocks.set_by(days=jump)
+        book = examples.new_book(file_url, now=clocks)
+        sweeper(book, clocks).sweep()
+        assert refunds(book) == []
+        open_bets(book, min(number, 1), first=number)
+        book.close()
+
+
+def test_a_clock_that_is_behind_the_last_sweep_stops_it_though_nothing_is_overdue_yet(
+    file_url: str, clocks: Clocks
+) -> None:
+    book = examples.new_book(file_url, now=clocks)
+    sweeper(book, clocks).sweep()
+    book.close()
+    clocks.set_by(days=-1)
+    book = examples.new_book(file_url, now=clocks)
+    open_bets(book, 1)
+    assert "before the last sweep" in sweeper(book, clocks).sweep().stopped
+    book.close()
+
+
+def test_a_clock_that_was_ahead_and_that_a_person_has_corrected_and_confirmed_is_trusted(
+    file_url: str, clocks: Clocks
+) -> None:
+    for days in (RETENTION_DAYS + 1, -RETENTION_DAYS - 1):
+        clocks.set_by(days=days)
+        book = examples.new_book(file_url, now=clocks)
+        sweeping = sweeper(book, clocks)
+        stopped = sweeping.sweep().stopped
+        open_bets(book, 1, first=days)
+        book.close()
+    assert stopped
+    book = examples.new_book(file_url, now=clocks)
+    sweeping = sweeper(book, clocks)
+    sweeping.confirm()
+    for _ in range(3):
+        assert sweeping.sweep() == Swept()
+        clocks.go(days=1)
+    assert refunds(book) == []
+    book.close()
+
+
 class Trusting(Sweeper):
     """The control: a sweeper that trusts every clock and every crowd."""
 
