@@ -150,9 +150,9 @@ class Writer(Generic[C, R]):
 
     def _wait(self, call: _Call[C, R]) -> None:
         call.done = (self._latch or thread_latch)()
-        self._waiting.put(call)
         released = False
         try:
+            self._waiting.put(call)
             released = call.done.acquire(timeout=self._deadline_s)
         finally:
             call.left = not released

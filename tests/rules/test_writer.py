@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ from tests.questions import (
 )
 
 SOON_S = 0.5
+PATIENCE_S = 10
 ROOT = Path(__file__).parents[2]
 
 
@@ -219,6 +221,41 @@ def test_callers_let_each_other_go_and_none_stands_behind_one_who_left() -> None
     writer.close()
 
 
+class Interrupting(SimpleQueue[Any]):
+    """Takes what it is given, and interrupts the giver."""
+
+    def put(self, *given: Any) -> None:
+        super().put(*given)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("queue", "end"), [(SimpleQueue, Busy), (Interrupting, KeyboardInterrupt)])
+def test_who_leaves_unanswered_lets_whoever_stands_behind_go(queue: Any, end: Any) -> None:
+    writer: Writer[int, int] = Writer(lambda batch: list(batch), deadline_s=0)
+    call, behind = _Call[int, int]((1,)), _Call[int, int]((2,))
+    call.behind, behind.done = behind, thread_latch()
+    taken, writer._waiting = writer._waiting, queue()
+    with pytest.raises(end):
+        writer._wait(call)
+    writer._waiting = taken
+    writer.close()
+    assert call.left
+    assert not behind.done.locked()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_who_waits_for_a_writer_that_ends_on_its_way_gets_an_outcome_unknown() -> None:
+    def end(_: Sequence[int]) -> Sequence[int]:
+        raise SystemExit
+
+    writer: Writer[int, int] = Writer(end, latch=thread_latch, deadline_s=PATIENCE_S)
+    asked_at = time.monotonic()
+    with pytest.raises(OutcomeUnknown):
+        writer.submit_many([1, 2])
+    assert time.monotonic() < asked_at + PATIENCE_S
+    writer.close()
+
+
 def test_impatient_callers_get_their_answer_or_leave_and_the_rest_is_answered() -> None:
     answered: list[bool] = []
 
@@ -291,8 +328,8 @@ def test_closing_waits_for_the_caller_who_commits_by_itself() -> None:
         alone = pool.submit(writer.submit, 1)
         assert gate.entered.wait(10)
         closing = pool.submit(writer.close)
-        until(lambda: writer._closed)
-        assert not closing.done()
+        with pytest.raises(TimeoutError):
+            closing.result(SOON_S)
         gate.open.set()
         assert alone.result() == 2
         closing.result()
