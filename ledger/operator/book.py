@@ -10,6 +10,7 @@ from ledger.batch import Batch
 from ledger.committer import Committer
 from ledger.mapper import Mapper
 from ledger.moments import utc_now
+from ledger.money import MOST_SUM
 from ledger.names import name
 from ledger.operator import commands, events, round, wallet
 from ledger.operator.house import House
@@ -350,7 +351,7 @@ def _assert_follows(row: Row | None, event: events.WalletEvent) -> None:
     assert event.wallet_version == version + 1
     if isinstance(event, events.MoneyMoved):
         assert event.cash_before == cash
-        assert event.cash_after == cash + events.moved(event) >= 0
+        assert 0 <= event.cash_after == cash + events.moved(event) <= MOST_SUM
 
 
 def _wallet(batch: Batch[Round], user: str, currency: str) -> Wallet:

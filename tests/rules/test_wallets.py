@@ -4,9 +4,9 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.money import MOST_MINOR_UNITS, MOST_SUM, read_number, to_text
-from ledger.operator.book import Book
+from ledger.operator.book import Book, Outcome
 from ledger.operator.house import House
-from ledger.refusals import NotEnoughCash, PlayerNotFound, WrongCurrency
+from ledger.refusals import NotEnoughCash, OutcomeUnknown, PlayerNotFound, WrongCurrency
 from tests import controls
 from tests.questions import cash, code, history, nothing_recorded, topics
 
@@ -233,6 +233,27 @@ def test_a_rounds_sums_reach_the_most_a_book_can_hold_and_go_no_further(book: Bo
         assert code(book, controls.result(reference="a cent", amount="0.01")) == 59
     assert (round_ := book.round(controls.PROVIDER, controls.ROUND))
     assert (round_.staked, round_.won) == (MOST_SUM, MOST_SUM)
+
+
+def test_a_stake_that_a_wallet_has_no_room_for_goes_back_once_it_has_and_hurts_nobody_else(
+    book: Book,
+) -> None:
+    largest = read_number(FULL)
+    book.submit(replace(controls.deposit(), amount=read_number(TO_FULL)))
+    controls.fund(book, user=controls.OTHER_PLAYER)
+    for name in map(str, range(10)):
+        bet = controls.place_bet(reference=name, round_id=name)
+        book.submit(replace(bet, amount=largest))
+        book.submit(replace(controls.deposit(reference=name), amount=largest))
+    for name in map(str, range(8)):
+        book.submit(controls.cancel(reference=name))
+    theirs = controls.place_bet(user=controls.OTHER_PLAYER)
+    too_much, other = book.submit_many([controls.cancel(reference="8"), theirs])
+    assert isinstance(too_much, OutcomeUnknown)
+    assert isinstance(other, Outcome)
+    book.submit(replace(controls.withdraw(), amount=largest))
+    assert code(book, controls.cancel(reference="8")) == 0
+    assert cash(book) == to_text(9 * MOST_MINOR_UNITS, 2)
 
 
 def test_an_amount_above_the_limit_is_59(book: Book) -> None:
