@@ -1,16 +1,18 @@
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import pairwise
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from eventsourcing.persistence import OperationalError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger.batch import Known
-from ledger.operator.book import Book
+from ledger.operator.book import MAPPER, Book
 from ledger.provider.house import House
-from ledger.refusals import Refusal, SessionInvalid
+from ledger.rebuild import differences
+from ledger.refusals import OutcomeUnknown, Refusal, SessionInvalid
 from ledger.store import open_store
 from ledger.store.chain import GENESIS, link
 from ledger.store.sql import CALM_AFTER
@@ -20,6 +22,7 @@ from scripts.source import TABLES
 from tests import controls
 from tests.clocks import NOON, Clock
 from tests.ha.proxy import Proxy
+from tests.postgres import end_connections
 from tests.provider import examples
 
 SETTLED = CALM_AFTER + 1
@@ -311,6 +314,12 @@ def test_after_it_was_wrong_a_book_looks_before_it_takes_anything_for_granted(bo
     assert store._calm < CALM_AFTER
 
 
+def test_nothing_is_taken_for_granted_on_a_connection_that_was_ended(server):
+    with settled(server) as book:
+        end_connections(server)
+        assert book.submit(bet("after")).recorded
+
+
 NAMES = st.sampled_from("abc")
 COMMANDS = st.one_of(
     st.builds(
@@ -360,3 +369,56 @@ def test_two_books_on_one_store_answer_as_one_book_alone_does(new_url, store, st
             assert outcome(book, command) == outcome(plain, command)
         assert one.store.head().position == plain.store.head().position
         assert [*one.store.rows("wallets")] == [*plain.store.rows("wallets")]
+
+
+FAULTS = st.sampled_from([None, None, None, "before", "after", "lost"])
+
+
+def fail_once(store, fault):
+    """The next commit fails before it or behind it, or the connection is gone: whoever waits knows nothing."""
+    flush = store._flush
+
+    def fail():
+        if fault == "lost" and store.remote:
+            store._connection.close()
+        if fault != "before":
+            with suppress(OperationalError):
+                flush()
+        store._flush = flush
+        raise OperationalError(fault)
+
+    store._flush = fail
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+@settings(
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(steps=st.lists(st.tuples(COMMANDS, st.integers(0, 9), FAULTS), max_size=12))
+def test_whatever_a_commit_that_fails_came_to_the_same_call_again_finds_out(new_url, store, steps):
+    url = new_url(store)
+    with (
+        closing(controls.new_book(url)) as one,
+        closing(controls.new_book(url)) as two,
+        closing(controls.new_book("memory://")) as plain,
+    ):
+        for each in (one, plain):
+            controls.fund(each, amount=CASH)
+        for command, chance, fault in steps:
+            book: Book = two if chance == 0 else one
+            book.store._calm = CALM_AFTER
+            if chance in (0, 1, 2):
+                forget(book)
+            if fault:
+                fail_once(book.store, fault)
+                with pytest.raises(OutcomeUnknown):
+                    book.submit(command)
+                if fault == "after" or (fault == "lost" and not book.store.remote):
+                    outcome(plain, command)
+            assert outcome(book, command) == outcome(plain, command)
+        assert one.store.head().position == plain.store.head().position
+        for table in ("wallets", "reference_index"):
+            assert [*one.store.rows(table)] == [*plain.store.rows(table)]
+        assert differences(one.store, MAPPER) == []
