@@ -155,6 +155,13 @@ def test_a_refusal_is_not_of_what_was_so_once(book, other):
     assert book.submit(bet("after")).recorded
 
 
+def test_nor_is_one_that_a_look_came_before(book, other):
+    book.submit(controls.withdraw(reference="all", amount="95.00"))
+    other.submit(controls.deposit(reference="theirs", amount="50.00"))
+    book.store._calm = CALM_AFTER
+    assert book.submit(controls.withdraw(reference="again", amount="50.00")).recorded
+
+
 def test_a_reference_that_is_not_in_mind_is_still_known(book):
     first = book.submit(bet("old"))
     settle(book)
@@ -339,6 +346,8 @@ COMMANDS = st.one_of(
     ),
     st.builds(lambda reference: controls.cancel(reference=reference), NAMES),
     st.builds(lambda session: controls.expire_session(session=session), st.sampled_from("st")),
+    st.builds(lambda reference: controls.withdraw(reference=reference, amount="90.00"), NAMES),
+    st.builds(lambda reference: controls.deposit(reference=reference, amount="50.00"), NAMES),
     st.builds(lambda: controls.freeze()),
     st.builds(lambda: controls.unfreeze()),
 )
@@ -393,7 +402,7 @@ def fail_once(store, fault):
 @pytest.mark.parametrize("store", ["sqlite", "postgres"])
 @settings(
     deadline=None,
-    max_examples=40,
+    max_examples=25,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=st.lists(st.tuples(COMMANDS, st.integers(0, 9), FAULTS), max_size=12))
