@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from ledger.batch import Aggregate, Batch, Fold, Known
 from ledger.mapper import Mapper, Unreadable
-from ledger.moments import text, utc_now
+from ledger.moments import text
 from ledger.projection import Key, Row, kept_of
 from ledger.store import EVENTS, Asked, NoText, Presumed, Store, StoreUnfit
 
@@ -35,7 +35,7 @@ class Committer(Generic[S, C, R]):
         foresee: Callable[[Sequence[C]], Asked],
         expect: Callable[[Sequence[C]], Asked],
         decide: Callable[[Batch[S], C], R | Exception],
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime],
     ) -> None:
         """`foresee`: what commands will ask for; `expect`: what of it is there, where it is not all new."""
         self._store, self._mapper = store, mapper

@@ -306,7 +306,7 @@ def wallets_of(db: Database, user: str) -> Report:
     return Report("Wallets", columns.split(), rows)
 
 
-def statement(db: Database, user: str, currency: str, *, at: int, limit: int = -1) -> Report:
+def statement(db: Database, user: str, currency: str, *, at: int, limit: int) -> Report:
     """Returns a wallet's events up to a position, the newest first."""
     found = events_where(
         db,

@@ -86,7 +86,7 @@ class Book(Reading):
         latch: Callable[[], Latch] | None = None,
         on_defect: Callable[[Exception], None] = lambda _: None,
     ) -> None:
-        self.store = store
+        super().__init__(store)
         self.house = house or House()
         self._commit: Committer[Round, commands.Command, Outcome] = Committer(
             store,

@@ -49,5 +49,4 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
 
     def scale(self, currency: str) -> int | None:
         """Returns how many decimals a currency has, None where nobody says."""
-        found = self.scales.get(currency)
-        return iso_scale(currency) if found is None else found
+        return self.scales.get(currency, iso_scale(currency))

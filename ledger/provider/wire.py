@@ -66,8 +66,8 @@ class Wire:
         self._origin = (parts.scheme, parts.hostname or "", parts.port)
         self._base = parts.path.rstrip("/")
         self._host = parts.netloc
-        pair = f"MEMB_ID={quote(remote.member, safe='')}&HASH={quote(remote.token, safe='')}"
-        self._query = pair
+        member, token = quote(remote.member, safe=""), quote(remote.token, safe="")
+        self._query = f"MEMB_ID={member}&HASH={token}"
         self.secrets = spellings([remote.token])
         self._pool = httpcore.AsyncConnectionPool(
             # made once: to read whom it trusts takes as long as many sends, and holds every lane up

@@ -25,9 +25,9 @@ class Worker:
         *,
         sweep_every_s: float,
         sweep_cap: int,
-        on_settled: Callable[[Round], None] = lambda _: None,
-        on_stuck: Callable[[Delivery, Answer], None] = lambda *_: None,
-        on_defect: Callable[[Exception], None] = lambda _: None,
+        on_settled: Callable[[Round], None],
+        on_stuck: Callable[[Delivery, Answer], None],
+        on_defect: Callable[[Exception], None],
     ) -> None:
         self._courier = Courier(
             book,

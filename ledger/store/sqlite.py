@@ -291,8 +291,8 @@ class SQLiteStore(SqlStore):
             if lie == self._lay and not self._written_over:
                 self._look_at, self._length = now + LOOK_S, length
                 return
-        why = WRITTEN_OVER if self._written_over else MOVED
-        raise persistence.OperationalError(f"{self._path}{why}")
+        detail = WRITTEN_OVER if self._written_over else MOVED
+        raise persistence.OperationalError(f"{self._path}{detail}")
 
     def _begin(self, ahead: Asked, *, presumed: bool) -> None:
         self._check_lies()
