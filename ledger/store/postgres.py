@@ -46,6 +46,7 @@ from ledger.store.sql_postgres import (
     BEGIN,
     COPIES,
     ENCODINGS,
+    ENDLESS,
     HEAD,
     LOCK,
     NOTHING_WRITTEN,
@@ -55,6 +56,7 @@ from ledger.store.sql_postgres import (
     SCAN_BYTES,
     SEALED,
     SESSION,
+    SILENCED,
     SIZE,
     SNAPSHOT,
     STAYS,
@@ -176,6 +178,10 @@ class PostgresStore(SqlStore):
             detail = f"its text is kept as {encoding}; a book needs a database in UTF8"
         elif not self._is("current_setting('search_path') = %s", self._schema):
             detail = OPTIONS_LOST
+        elif not self._read_only and self._is(
+            "current_setting('session_replication_role') = 'replica'"
+        ):
+            detail = SILENCED
         if detail:
             raise self._unfit(detail)
 
@@ -545,7 +551,11 @@ def listener(url: str) -> Listener:
 
 def _connected(hosts: Hosts, schema: str, more: str) -> psycopg.Connection[Any]:
     options = f"{WAITS} {SESSION} -c search_path={schema} {more}"
-    return hosts.connect(options, autocommit=True, client_encoding="UTF8", **TCP)
+    connection = hosts.connect(options, autocommit=True, client_encoding="UTF8", **TCP)
+    endless, since = ENDLESS
+    if connection.info.server_version >= since:
+        connection.execute(endless)
+    return connection
 
 
 def _address(url: str) -> tuple[str, str]:

@@ -39,11 +39,22 @@ WRITES = (
 )
 """Whoever writes finds each row by its key, planned once, however large a table was when it was planned."""
 
-SESSION = "-c synchronous_commit=on -c timezone=UTC -c client_min_messages=warning -c quote_all_identifiers=off"
+SESSION = (
+    "-c synchronous_commit=on -c timezone=UTC -c client_min_messages=warning"
+    " -c quote_all_identifiers=off -c plpgsql.extra_errors=none"
+)
 """Whatever a role has: that a commit is on no copy is told by a warning, a shape without quotes."""
+
+ENDLESS = "set transaction_timeout = 0", 170000
+"""What servers from a version on are told: each statement has its end, who reads a whole book has none."""
 
 OPTIONS_LOST = (
     "a pooler before it drops the options that a session begins with: name the server itself"
+)
+
+SILENCED = (
+    "session_replication_role is replica, which silences the triggers that keep events as they are:"
+    " reset it, of the role or of the database"
 )
 
 ENCODINGS = ("UTF8", "SQL_ASCII")

@@ -181,17 +181,49 @@ def test_options_of_the_url_s_own_count_beside_those_of_a_book(url):
         assert said.fetchone() == ("77kB", url.partition("?schema=")[2])
 
 
-@pytest.mark.parametrize(
-    "setting",
-    ["quote_all_identifiers = on", "search_path = public", "standard_conforming_strings = off"],
-)
-def test_a_book_is_the_same_whatever_its_role_has_set(server, setting):
+def of_a_role_with(server, setting):
     role = f"role_{uuid4().hex}"
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(f"create role {role} login; alter role {role} set {setting}")
         connection.execute(f"grant create on database postgres to {role}")
-    url = server.url.replace("postgres@", f"{role}@") + f"?schema={role}"
+    return server.url.replace("postgres@", f"{role}@") + f"?schema={role}"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "quote_all_identifiers = on",
+        "search_path = public",
+        "standard_conforming_strings = off",
+        "plpgsql.extra_errors = 'all'",
+    ],
+)
+def test_a_book_is_the_same_whatever_its_role_has_set(server, setting):
+    url = of_a_role_with(server, setting)
     assert is_known_to_another(url) == (True, False)
+    assert books.run(url).exit_code == 0
+
+
+def test_who_reads_or_rebuilds_a_whole_book_has_as_long_as_it_takes(newest_postgres):
+    url = of_a_role_with(newest_postgres, "transaction_timeout = '1s'")
+    with closing(controls.new_book(url)) as book:
+        for begun in (book.store.snapshot, book.store.transaction):
+            with begun() as head:
+                book.store._own.execute("select pg_sleep(1.5)")
+                assert book.store.head() == head
+
+
+def test_a_role_that_silences_triggers_reads_a_book_and_writes_none(server):
+    url = of_a_role_with(server, "session_replication_role = replica")
+    with pytest.raises(StoreUnfit, match=r"silences the triggers .*: reset it"):
+        controls.new_book(url)
+    whole = url.partition("?schema=")[2]
+    controls.new_book(f"{server.url}?schema={whole}").close()
+    with stranger(server.url + f"?schema={whole}") as connection:
+        connection.execute(f"grant usage on schema {whole} to {whole}")
+        connection.execute(f"grant select on all tables in schema {whole} to {whole}")
+    with pytest.raises(StoreUnfit, match="silences the triggers"):
+        open_store(url, create=False)
     assert books.run(url).exit_code == 0
 
 
