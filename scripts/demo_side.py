@@ -33,7 +33,7 @@ from projections.provider import IN_TRANSACTION
 from scripts import sweep
 from scripts.demo_wire import Wire, wire
 from scripts.ports import free_port
-from scripts.service import run
+from scripts.service import prepare, run
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG, BOOK, LOG = "roundbook.toml", "book.db", "log"
@@ -335,7 +335,9 @@ def main(config: Path, days: int, *, confirm_sweep: bool) -> None:
         _confirm_sweep(config, clock)
         return
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    run(load(config), now=clock)
+    settings = load(config)
+    prepare(settings)  # who keeps an audit file finds a book
+    run(settings, now=clock)
 
 
 def _ahead(days: int) -> datetime:

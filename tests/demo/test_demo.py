@@ -64,6 +64,11 @@ def test_both_books_agree_after_an_evening_of_lost_answers_and_kills(evening: An
     assert evening["undelivered"] == 0
 
 
+def test_who_keeps_a_side_s_audit_files_finds_its_books(evening: Any, folder: Path) -> None:
+    for side in ("operator", "provider"):
+        assert "there is no" not in (folder / side / "log").read_text()
+
+
 def test_everything_that_an_evening_is_for_did_happen(evening: Any) -> None:
     played, wire = evening["played"], evening["wire"]
 
