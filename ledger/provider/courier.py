@@ -13,7 +13,7 @@ from contextlib import suppress
 from random import uniform
 from typing import TypeVar
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from ledger.moments import later, text
 from ledger.provider.answers import Answer, read_answer
@@ -260,10 +260,15 @@ class Lane:
         )
 
     async def _record(self, end: EndSend) -> Outcome:
-        """Records the end of a send; what the wallet said is worth asking more than once."""
+        """Records the end of a send; what the wallet said is worth asking more than once.
+
+        Where another sender has taken over, it stands where that one has told.
+        """
         for tried in range(1, RECORD_TRIES):
             try:
-                return await self._courier.submit(end)
+                outcome = await self._courier.submit(end)
+                known = outcome.recorded or tried > 1  # by us, though the book did not say so
+                return outcome if known else replace(outcome, state=None)
             except Breakdown as breakdown:
                 self._courier.on_defect(breakdown)
                 await asyncio.sleep(self._backoff_s(tried))

@@ -13,7 +13,7 @@ from ledger.provider import events
 from ledger.provider.commands import EndSend
 from tests.http.server import PATIENCE_S, until
 from tests.http.wire import ROOT
-from tests.provider import sender
+from tests.provider import examples, sender
 from tests.provider.crooked import (
     PULSE_S,
     after,
@@ -26,6 +26,7 @@ from tests.provider.crooked import (
     twice,
 )
 from tests.provider.table import (
+    BET,
     KINDS,
     KY,
     LM,
@@ -192,6 +193,26 @@ def test_an_answer_that_comes_after_its_bet_was_given_up_and_cancelled_changes_n
         assert told[0].code == 0
         assert table.reconcile() == []
         check_once(table.operator_events())
+
+
+def test_a_sender_that_comes_back_does_not_tell_again_of_what_another_has_found_parked(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(couriers, "LEASE_MARGIN_S", -PATIENT_S)
+    found, told = [], []
+
+    def outlives_its_lease(call):
+        take_over = examples.start_send("refund", BET, operator=LM, worker="two")
+        until(lambda: found.append(table.book.submit(take_over)) or found[-1].recorded, "it is due")
+        status(500)(call)
+
+    with Table(tmp_path, LM, terms={"retries": 0}, delivers=False) as table:
+        table.start(on_stuck=lambda *stuck: told.append(stuck))
+        table.play("refund", outlives_its_lease)
+        table.settle()
+
+        assert found[-1].state == "parked"
+        assert told == []
 
 
 # one that is killed
