@@ -14,6 +14,7 @@ with importing():
 
     from api.settings import SettingsWrong
     from ledger.mapper import Unreadable
+    from ledger.refusals import Breakdown
     from ledger.sealing import SealContradicted
     from ledger.store import StoreUnfit
     from scripts.as_of import balance, history, replay, round_
@@ -56,7 +57,10 @@ for verb in (
     roundbook.add_command(verb)
 
 
-UNFIT = (SettingsWrong, StoreUnfit, PersistenceError, Unreadable, OSError, sqlite3.Error)
+UNFIT = (
+    *(SettingsWrong, StoreUnfit, PersistenceError, Breakdown),
+    *(Unreadable, OSError, sqlite3.Error),
+)
 
 
 def _check_text(arguments: list[str]) -> None:
@@ -69,6 +73,8 @@ def _check_text(arguments: list[str]) -> None:
 def _sentence(error: Exception) -> str:
     if isinstance(error, FileNotFoundError) and error.filename is None:  # of nothing but getcwd
         return "the folder that this was called in is gone"
+    if isinstance(error, Breakdown):
+        return f"{error.__cause__ or error}; once that is mended, do it again: it has one effect"
     return str(error)
 
 

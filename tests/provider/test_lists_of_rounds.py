@@ -14,6 +14,7 @@ from scripts.cli import roundbook
 from tests.crash.books import locked
 from tests.http import provider
 from tests.http.server import as_toml
+from tests.http.server import roundbook as process
 from tests.provider import examples
 
 LONG_AGO = examples.NOON.replace(year=2020)
@@ -95,20 +96,43 @@ def test_who_only_looks_may_do_so_in_a_file_that_nobody_may_write(
             assert "provider.db may not be written" in str(refused.exception)
 
 
-def test_who_only_looks_may_do_so_as_a_role_that_only_reads(tmp_path: Path, postgres: Any) -> None:
+@pytest.fixture
+def read_only(tmp_path: Path, postgres: Any) -> tuple[Path, list[str]]:
+    """The configuration of a role that only reads, and what who writes the book sees."""
     url = postgres.new_book()
     document = provider.document(tmp_path, "http://127.0.0.1:9")
     document["provider_book"]["store"] = url
-    before = looked(configured(tmp_path, document))
+    seen = looked(configured(tmp_path, document))
 
     _, _, schema = url.partition("?schema=")
     reader = f"reader_{schema}"
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute(
             f"create role {reader} login; grant usage on schema {schema} to {reader};"
-            f" grant select on all tables in schema {schema} to {reader};"
-            f" alter role {reader} set default_transaction_read_only = on"
+            f" grant select on all tables in schema {schema} to {reader}"
         )
     document["provider_book"]["store"] = url.replace("postgres@", f"{reader}@")
+    return written(tmp_path, document), seen
 
-    assert looked(written(tmp_path, document)) == before
+
+def test_who_only_looks_may_do_so_as_a_role_that_only_reads(
+    read_only: tuple[Path, list[str]],
+) -> None:
+    config, seen = read_only
+
+    assert looked(config) == seen
+
+
+@pytest.mark.parametrize(
+    "command", [("sweep",), ("sweep", "--confirm"), ("deliveries", "retry", "acme/bet/b-0")]
+)
+def test_what_could_not_be_written_is_one_sentence_that_says_why(
+    read_only: tuple[Path, list[str]], command: tuple[str, ...]
+) -> None:
+    verb, *rest = command
+    done = process(verb, "--config", read_only[0], *rest, folder=read_only[0].parent)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("roundbook: permission denied for ")
+    assert done.stderr.endswith("; once that is mended, do it again: it has one effect\n")
+    assert done.stderr.count("\n") == 1
