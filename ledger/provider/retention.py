@@ -128,7 +128,8 @@ class Sweeper:
         step = (now - was).total_seconds() - (tick - ticked)
         if abs(step) <= MOST_STEP_S:
             return ""
-        return f"the clock was set by {timedelta(seconds=round(step))}, to {text(now)}"
+        back = "back " if step < 0 else ""
+        return f"the clock was set {back}by {timedelta(seconds=round(abs(step)))}, to {text(now)}"
 
     def _behind(self) -> str:
         """Compares the clock with what is recorded. Of what is recorded meanwhile, all is overdue too soon."""
