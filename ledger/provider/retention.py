@@ -62,21 +62,21 @@ class Sweeper:
 
         Without that up to cap + 1.
         """
-        limit = self._cap + 1 if most is None else most
+        limit, now = self._cap + 1 if most is None else most, self._book.now()
         found = [
             each
             for login in sorted(self._book.house.operators)
-            for each in self._book.open_rounds(login, upto=self.cutoff(login), limit=limit)
+            for each in self._book.open_rounds(login, upto=self.cutoff(login, now), limit=limit)
         ]
         return sorted(found, key=self._became_overdue)
 
     def _became_overdue(self, found: OpenRound) -> str:
         return self._book.house.operator(found.operator).due(found.open_since)
 
-    def cutoff(self, login: str) -> str:
-        """Returns the time at which, or before, a bet that is overdue now was accepted."""
+    def cutoff(self, login: str, now: datetime) -> str:
+        """Returns the time at which, or before, a bet that is overdue by then was accepted."""
         days = self._book.house.operator(login).retention_days
-        return text(self._book.now() - timedelta(days=days))
+        return text(now - timedelta(days=days))
 
     def sweep(self) -> Swept:
         """Refunds what is overdue, as far as the cap goes, unless it is stopped. Raises Breakdown."""
@@ -91,12 +91,13 @@ class Sweeper:
             return Swept(stopped=stopped.reason)
         if self._since_made() > DAY_S:
             self._book.submit(NoteSweep())
-        refunded = [each for each in found[: self._cap] if self._refund(each)]
+        # by the time that was looked at: the clock may be set while this goes on
+        refunded = [each for each in found[: self._cap] if self._refund(each, clocks[0])]
         return Swept(refunded=refunded, more=len(found) > self._cap)
 
-    def _refund(self, found: OpenRound) -> bool:
+    def _refund(self, found: OpenRound, now: datetime) -> bool:
         """Returns whether it was for us to refund: another sweep may have come first."""
-        upto = self.cutoff(found.operator)
+        upto = self.cutoff(found.operator, now)
         refund = RefundOverdue(operator=found.operator, round=found.round, upto=upto)
         recorded = self._book.submit(refund).recorded
         if recorded:

@@ -676,6 +676,25 @@ def test_a_clock_that_jumped_while_nobody_looked_stops_for_the_silence(
     book.close()
 
 
+def test_a_clock_that_is_set_while_a_sweep_refunds_makes_nothing_more_overdue(
+    book: Book, clocks: Clocks
+) -> None:
+    opened = open_bets(book, 2)
+    clocks.go(days=1)
+    for name in opened:
+        accepted_bet(book, reference=f"{name} later", round_id=name)
+    clocks.go(days=RETENTION_DAYS - 1)
+    stay_awake(book)
+    jumping = Sweeper(
+        book,
+        cap=CAP,
+        steady=clocks.steady,
+        on_refunded=lambda _: clocks.set_by(days=RETENTION_DAYS),
+    )
+    jumping.sweep()
+    assert refunds(book) == opened
+
+
 @pytest.mark.parametrize("days", [RETENTION_DAYS + 1, -RETENTION_DAYS - 1])
 def test_a_clock_that_was_wrong_between_two_starts_refunds_nothing_too_early(
     file_url: str, clocks: Clocks, days: int
