@@ -270,16 +270,17 @@ def test_what_another_book_wrote_through_the_same_store_is_seen(book):
     beside._writer.close()
 
 
-def test_a_providers_bet_in_a_round_that_is_not_in_mind_is_in_the_rounds_currency(url):
+@pytest.mark.parametrize("beside", [[], ["new"]])
+def test_a_providers_bet_in_a_round_that_is_not_in_mind_is_in_the_rounds_currency(url, beside):
     knows = House(operators=examples.OPERATORS, scales={"FUN": 2})
     with closing(examples.new_book(url, now=Clock(), house=knows)) as book:
         book.submit(examples.place_bet(reference="old", round_id="old", currency="FUN"))
     with closing(examples.new_book(url, now=Clock())) as book:
-        new = [examples.place_bet(reference=n, round_id=n) for n in map(str, range(SETTLED + 1))]
-        for each in new[1:]:
-            book.submit(each)
+        for name in map(str, range(SETTLED)):
+            book.submit(examples.place_bet(reference=name, round_id=name))
+        new = [examples.place_bet(reference=name, round_id=name) for name in beside]
         more = examples.place_bet(reference="second", round_id="old", currency="FUN")
-        _, outcome = book._commit([new[0], more])
+        *_, outcome = book._commit([*new, more])
         assert [*outcome.round.bets] == ["old", "second"]
 
 
