@@ -14,7 +14,7 @@ from ledger.provider.house import House
 from ledger.rebuild import differences
 from ledger.refusals import OutcomeUnknown, Refusal, SessionInvalid
 from ledger.store import open_store
-from ledger.store.chain import GENESIS, link
+from ledger.store.chain import GENESIS, Head, link
 from ledger.store.sql import CALM_AFTER
 from ledger.store.sqlite import SQLiteStore
 from projections import IN_TRANSACTION
@@ -320,6 +320,26 @@ def test_after_it_was_wrong_a_book_looks_before_it_takes_anything_for_granted(bo
     assert store._calm >= CALM_AFTER
     book.submit(bet("ours"))
     assert store._calm < CALM_AFTER
+
+
+def test_nothing_is_taken_for_granted_of_tables_that_another_made_anew(book, other):
+    purse = (controls.PLAYER, controls.CURRENCY)
+    with other.store.transaction():
+        cash, *rest = other.store.row("wallets", purse)
+        other.store.clear("wallets")
+        other.store.write({"wallets": {purse: (None, (cash + 5000, *rest))}})
+    book.store._calm = CALM_AFTER
+    assert book.submit(bet("after")).cash == cash + 5000 - 100
+
+
+def test_nothing_is_taken_for_granted_of_another_history_that_is_as_long(server):
+    with settled(server) as book:
+        position, hashed = book.store.head()
+        book.store._head = Head(position, GENESIS)
+        book.store._left = book.store._leave()
+        book.submit(bet("after"))
+        (record, *_) = book.store.records(after=position, limit=1)
+        assert record.hash == link(hashed, record.originator_id, 1, *said(record))
 
 
 def test_nothing_is_taken_for_granted_on_a_connection_that_was_ended(server):
