@@ -788,6 +788,17 @@ def test_a_late_answer_that_settles_nothing_is_ignored_when_the_next_send_has_en
         ended(book, kind, reference, old.attempt, said)
 
 
+@NO_BETS
+def test_only_its_last_sender_is_told_again_where_a_delivery_stands(
+    book: Book, clock: examples.Clock, kind: Any
+) -> None:
+    reference = OWED[kind](book)
+    old, new = taken_over(book, clock, kind, reference)
+    ended(book, kind, reference, new.attempt, 999)
+    again = [end_send(kind, reference, attempt=each.attempt, code=None) for each in (old, new)]
+    assert [ask(book, end).state for end in again] == [None, "refused"]
+
+
 @KINDS
 def test_a_slow_sender_whose_lease_is_over_still_counts_when_nobody_took_over(
     book: Book, clock: examples.Clock, kind: Any
