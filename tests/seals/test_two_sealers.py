@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from fcntl import LOCK_EX, LOCK_UN, flock
 from itertools import count, pairwise
 
 import pytest
@@ -10,6 +11,7 @@ from ledger.store import open_store
 from tests.seals import NOON, grow, hashes, new_signer, pymerkle_root
 
 SIGNER, OTHER = new_signer(), new_signer()
+SOON_S = 0.3
 
 
 @pytest.fixture
@@ -26,14 +28,16 @@ def stores(url):
 
 def interrupted(store, by, **options):
     """Returns a sealer that is overtaken, once, when it has looked at the book and not sealed it yet."""
-    left = [by]
+    left = []
 
     def now():
         if left:
             left.pop()()
         return NOON
 
-    return Sealer(store, SIGNER, now=now, **options)
+    sealer = Sealer(store, SIGNER, now=now, **options)
+    left.append(by)
+    return sealer
 
 
 def positions(store):
@@ -112,6 +116,19 @@ def test_a_key_that_begins_anew_may_seal(stores):
         assert Sealer(two, signer).seal()
 
     assert positions(one) == [1, 2, 3]
+
+
+def test_who_appends_to_the_file_waits_for_whoever_does(stores, tmp_path):
+    one, _ = stores
+    grow(one, 3)
+    sealer = Sealer(one, SIGNER, file=tmp_path / "book.seals.jsonl")
+    with (tmp_path / "book.seals.jsonl").open("ab") as held, ThreadPoolExecutor(1) as pool:
+        flock(held, LOCK_EX)
+        waiting = pool.submit(sealer.seal)
+        with pytest.raises(TimeoutError):
+            waiting.result(SOON_S)
+        flock(held, LOCK_UN)
+        assert waiting.result().position == 3
 
 
 def test_many_sealers_keep_one_order_in_the_book_and_in_the_file(url, tmp_path):
