@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 
 import pytest
@@ -8,13 +9,14 @@ from hypothesis import strategies as st
 
 from ledger.batch import Recent
 from ledger.operator.book import MAPPER, Book
-from ledger.rebuild import rebuild
+from ledger.rebuild import derive, differences, rebuild
 from ledger.store import Store, open_store
 from ledger.store.sqlite import SQLiteStore
 from projections import IN_TRANSACTION
 from tests import controls
 
 CASH, STAKE = 10_000, 59
+SOON_S = 0.3
 
 
 @pytest.fixture
@@ -101,6 +103,35 @@ def test_the_tables_of_a_book_at_work_can_be_rebuilt(book, other) -> None:
     assert bet(book, 0) == CASH - STAKE
     rebuild(other, MAPPER)
     assert bet(book, 1) == CASH - 2 * STAKE
+
+
+@pytest.fixture
+def bets_meanwhile(book, monkeypatch) -> Iterator[list[Future[int]]]:
+    """A bet comes whenever the tables are derived, and waits if it has to."""
+    asked: list[Future[int]] = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def derived(store, mapper):
+            tables = derive(store, mapper)
+            asked.append(pool.submit(bet, book, len(asked)))
+            wait(asked, SOON_S)
+            return tables
+
+        monkeypatch.setattr("ledger.rebuild.derive", derived)
+        yield asked
+
+
+def test_what_is_written_while_the_tables_are_made_anew_is_in_them(other, bets_meanwhile) -> None:
+    rebuild(other, MAPPER)
+    assert bets_meanwhile[0].result() == CASH - STAKE
+    assert differences(other, MAPPER) == []
+
+
+def test_what_is_written_while_the_tables_are_checked_makes_no_difference(
+    other, bets_meanwhile
+) -> None:
+    assert differences(other, MAPPER) == []
+    assert bets_meanwhile[0].result() == CASH - STAKE
 
 
 def test_a_book_that_forgot_nothing_would_not_see_it(tmp_path, monkeypatch) -> None:
