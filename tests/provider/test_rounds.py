@@ -516,6 +516,19 @@ def test_one_refused_reversal_does_not_speak_for_another_that_waits(book: Book) 
     assert code(book, examples.report_result()) == 998
 
 
+def test_a_round_that_is_completed_is_not_completed_again_by_a_reversal_that_was_refused_before(
+    book: Book,
+) -> None:
+    accepted_bet(book)
+    ask(book, examples.place_bet(reference=SECOND))
+    examples.give_bet_up(book, reference=SECOND)
+    answer(book, LM, "cancel", SECOND, 999)
+    ask(book, examples.report_result())
+    assert made_by_answer(book, "result", RESULT) == ["ResultConfirmed", "RoundCompleted"]
+    ask(book, examples.retry("cancel", SECOND))
+    assert made_by_answer(book, "cancel", SECOND) == ["CancelConfirmed"]
+
+
 def test_a_refused_result_waits_for_a_person_and_completes_once_confirmed(book: Book) -> None:
     accepted_bet(book)
     ask(book, examples.report_result())

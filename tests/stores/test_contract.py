@@ -529,6 +529,18 @@ def test_readers_see_the_last_commit_while_a_transaction_is_open(
     assert store.head().position == 2
 
 
+def test_no_new_connection_reads_a_file_that_was_put_in_the_place_of_a_books(
+    opened: Callable[[], Store], path: Path, tmp_path: Path
+) -> None:
+    store = opened()
+    with closing(SQLiteStore(str(tmp_path / "other.db"), IN_TRANSACTION)):
+        pass
+    (tmp_path / "other.db").replace(path)
+    store._look_at = 0.0  # type: ignore[attr-defined]
+    with pytest.raises(PersistenceError, match="is not the file that was opened"):
+        store.head()
+
+
 def test_a_file_locked_by_another_is_a_failure_of_the_store(
     opened: Callable[[], Store], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
