@@ -481,6 +481,17 @@ def test_a_file_that_is_up_to_date_stays_as_it_is(kept: Path, out: Path) -> None
     assert out.read_bytes() == before
 
 
+def test_who_is_overtaken_by_another_that_continues_the_file_says_so_and_keeps_no_contradiction(
+    kept: Path, out: Path
+) -> None:
+    with pytest.raises(StoreUnfit, match="another process has continued the file"):
+        copy(out, kept, batch=9, on_position=lambda *_: copy(out, kept))
+
+    assert copy(out, kept).added == 0
+    with closing(sqlite3.connect(out)) as db:
+        assert db.execute("select * from contradictions").fetchall() == []
+
+
 SLOWLY = """
 import sys
 from pathlib import Path

@@ -746,21 +746,34 @@ def test_a_full_disk_is_an_outcome_unknown_and_what_was_there_stays(
     book.close()
 
 
-def test_a_flush_that_fails_ends_the_process_before_anyone_is_answered() -> None:
-    script = """
+UNFLUSHED = """
+import sys
+from eventsourcing.persistence import IntegrityError
 from ledger.store import FlushFailed
-from ledger.writer import Writer, thread_latch
+from ledger.writer import Writer
 
-def commit(batch):
-    raise FlushFailed("fsync")
+_, ask, conflicts = sys.argv
+failures = [FlushFailed("fsync")] + [IntegrityError("conflict")] * int(conflicts)
 
+
+def write(*_):
+    raise failures.pop()
+
+
+writer = Writer(write)
 try:
-    print("answered", Writer(commit).submit(1))
+    print("answered", writer.submit(1) if ask == "submit" else writer.prove(write))
 except BaseException as error:
     print("answered", error)
 """
+
+
+@pytest.mark.parametrize(("ask", "conflicts"), [("submit", "0"), ("submit", "1"), ("prove", "0")])
+def test_a_flush_that_fails_ends_the_process_before_anyone_is_answered(
+    ask: str, conflicts: str
+) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", UNFLUSHED, ask, conflicts],
         capture_output=True,
         text=True,
         check=False,
