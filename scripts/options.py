@@ -17,6 +17,7 @@ from ledger.moments import text
 from ledger.provider.book import Book
 from ledger.store import is_server, open_store
 from projections.provider import IN_TRANSACTION
+from scripts.source import each_its_own
 
 KEY_BYTES = 32
 DEFAULT_FILE = Path("roundbook.toml")
@@ -125,7 +126,8 @@ def provider_book(file: Path | None, *, read_only: bool = False) -> tuple[Settin
     if found.provider_book is None:
         raise SettingsWrong("provider_book: there is none in the configuration")
     url = found.provider_book.store
-    store = open_store(url, IN_TRANSACTION, create=False, read_only=read_only)
+    with each_its_own(found):
+        store = open_store(url, IN_TRANSACTION, create=False, read_only=read_only)
     return found, Book(store, found.provider_house())
 
 

@@ -7,16 +7,14 @@ from typing import Any, get_args
 
 import click
 import msgspec
-from eventsourcing.persistence import PersistenceError
 
 from api.settings import SettingsWrong
 from ledger.counted import differing, many
-from ledger.mapper import Mapper
 from ledger.rebuild import RowDifference, differences
 from ledger.rebuild import rebuild as rebuild_tables
-from ledger.store import Store, StoreUnfit, open_store, told
+from ledger.store import StoreUnfit, open_store, told
 from scripts import options
-from scripts.source import MAPPERS, TABLES, Party, party_at
+from scripts.source import MAPPERS, TABLES, Party, naming, party_at
 from scripts.tables import show
 
 
@@ -44,12 +42,15 @@ def rebuild(
     """
     where, mapper = _configured(config, party) if store is None else store, MAPPERS[party]
     _check_party(where, party)
-    with closing(
-        open_store(where, TABLES[party], create=False, read_only=check, anew=not check)
-    ) as opened:
+    with (
+        closing(
+            open_store(where, TABLES[party], create=False, read_only=check, anew=not check)
+        ) as opened,
+        naming(told(where)),
+    ):
         about: dict[str, Any] = {"store": told(where), "position": opened.head().position}
         if not check:
-            rows = _rebuilt(opened, mapper, about["store"])
+            rows = rebuild_tables(opened, mapper)
             events = many(about["position"], "event")
             said = f"{many(rows, 'row')} of {about['store']} derived from {events}"
             click.echo(msgspec.json.encode({**about, "rows": rows}) if as_json else said)
@@ -77,13 +78,6 @@ def _check_party(where: str, party: Party) -> None:
     if whose != party:
         detail = f"{told(where)} is the {whose}'s book, not the {party}'s"
         raise StoreUnfit(f"store: {detail}: give --party {whose}, or name another store")
-
-
-def _rebuilt(store: Store, mapper: Mapper, name: str) -> int:
-    try:
-        return rebuild_tables(store, mapper)
-    except PersistenceError as error:
-        raise StoreUnfit(f"store: {name}: {error}") from error
 
 
 def _print_table(found: list[RowDifference], store: str, position: int) -> None:

@@ -10,9 +10,9 @@ import msgspec
 from ledger.counted import many
 from ledger.seal import KeyWrong, Seal, Signer, signer
 from ledger.sealing import NoSealsFile, SealContradicted, Sealer, seals_of
-from ledger.store import Store, open_store
+from ledger.store import Store, open_store, told
 from scripts import options
-from scripts.source import url_of
+from scripts.source import naming, url_of
 
 key_file = click.Path(dir_okay=False, path_type=Path)
 seals_file = click.option(
@@ -84,7 +84,7 @@ def sealing(where: str, file: Path | None) -> Iterator[Store]:
     """
     url = url_of(where, in_memory="cannot be sealed from outside")
     _check_appendable(file)
-    with closing(open_store(url, create=False)) as store:
+    with closing(open_store(url, create=False)) as store, naming(told(where)):
         try:
             yield store
         except SealContradicted as error:

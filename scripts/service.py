@@ -40,6 +40,7 @@ from ledger.provider.book import Book as ProviderBook
 from ledger.store import StoreUnfit, told
 from projections import references
 from scripts.keeper import keeping, tasks, tell_once_ended
+from scripts.source import each_its_own
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STOP_S = 20
@@ -241,7 +242,7 @@ def prepare(settings: Settings, *, demo: bool = False) -> list[str]:
             raise SettingsWrong(f"{key}: a service needs a store that outlives it: sqlite:///FILE")
     check_free(settings.server.host, settings.server.port)
     new = without_file(settings)
-    with _naming_stores(settings):
+    with each_its_own(settings), _naming_stores(settings):
         app = create_app(settings)
     try:
         for task in tasks(settings):

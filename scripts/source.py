@@ -8,7 +8,8 @@ import httpcore
 import msgspec
 from eventsourcing.persistence import PersistenceError
 
-from ledger.mapper import Mapper
+from api.settings import Settings
+from ledger.mapper import Mapper, Unreadable
 from ledger.operator.book import MAPPER as OPERATOR
 from ledger.projection import Projection
 from ledger.provider.book import MAPPER as PROVIDER
@@ -88,11 +89,17 @@ def open_source(
     url = url_of(where, in_memory="cannot be read from outside")
     name = told(where) if "://" in where else where
     store = open_store(url, TABLES[party or party_at(url, name)], read_only=True)
+    with closing(store), naming(name), store.snapshot():
+        yield _Local(name, store)
+
+
+@contextmanager
+def naming(book: str) -> Iterator[None]:
+    """Raises StoreUnfit, which names the book, where something in it cannot be read."""
     try:
-        with store.snapshot():
-            yield _Local(name, store)
-    finally:
-        store.close()
+        yield
+    except (PersistenceError, Unreadable) as error:
+        raise StoreUnfit(f"store: {book}: {error}") from error
 
 
 def url_of(where: str, *, in_memory: str) -> str:
@@ -115,6 +122,28 @@ def party_at(url: str, name: str = "", *, otherwise: Party = "operator") -> Part
             if _is_read(store):
                 return party
     return otherwise
+
+
+@contextmanager
+def each_its_own(settings: Settings) -> Iterator[None]:
+    """Raises StoreUnfit as opening a store does, but of the other party's book says that it is one."""
+    try:
+        yield
+    except StoreUnfit:
+        for key, where in settings.stores().items():
+            party: Party = "provider" if key.startswith("provider_book.") else "operator"
+            if whose := _other(where, party):
+                said = f"{key}: {told(where)} is the {whose}'s book, not the {party}'s"
+                raise StoreUnfit(f"{said}: name another store") from None
+        raise
+
+
+def _other(where: str, party: Party) -> Party | None:
+    """Returns whose book a store is where that is not the party's; None of one that cannot be read, too."""
+    with suppress(StoreUnfit, PersistenceError):
+        whose = party_at(where, otherwise=party)
+        return None if whose == party else whose
+    return None
 
 
 def _is_read(store: Store) -> bool:

@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from ledger.seal import new_key
 from ledger.sealing import Sealer
+from ledger.store import StoreUnfit, open_store
+from projections import IN_TRANSACTION
 from scripts.cli import roundbook
+from scripts.ports import free_port
 from tests import controls, seals
 from tests.provider import examples
 
@@ -89,6 +93,51 @@ def test_a_file_is_no_folder_to_make_another_in(
 
     assert (done.exit_code, done.stdout) == (2, "")
     assert "nothing can be made in the folder of book.db/state" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["deliveries", "incomplete", "sweep", "worker", "serve"])
+def test_a_configuration_that_takes_one_book_for_the_other_is_told_which_key_does(
+    folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = (folder / "roundbook.toml").read_text().replace("book.db'", "book.copy.db'")
+    port = f"server.port = {free_port()}\n"
+    (tmp_path / "roundbook.toml").write_text(port + said.replace("provider.db", "book.db"))
+    (tmp_path / "book.db").write_bytes((folder / "book.db").read_bytes())
+    done = CliRunner().invoke(roundbook, [command])
+
+    assert isinstance(done.exception, StoreUnfit)
+    assert str(done.exception) == (
+        "provider_book.store: sqlite:///book.db is the operator's book, not the provider's:"
+        " name another store"
+    )
+
+
+@pytest.mark.parametrize("command", ["seal {} --key seal.pem", "history x --from {}"])
+def test_of_a_seal_that_cannot_be_read_it_is_told_whose_it_is(
+    folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    book = tmp_path / "book.db"
+    book.write_bytes((folder / "book.db").read_bytes())
+    seals.behind(book, ("update seals set seal = cast(? as text)", (b"\xff",)), table="seals")
+    (tmp_path / "seal.pem").write_bytes(new_key())
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(roundbook, command.format("book.db").split())
+
+    assert isinstance(done.exception, StoreUnfit)
+    assert str(done.exception) == "store: book.db: a text is not UTF-8"
+
+
+def test_of_an_event_of_another_version_it_is_told_in_which_book_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with closing(open_store("sqlite:///book.db", IN_TRANSACTION)) as store:
+        seals.grow(store)
+    done = CliRunner().invoke(roundbook, ["rebuild", "--check", "--store", "sqlite:///book.db"])
+
+    assert isinstance(done.exception, StoreUnfit)
+    assert str(done.exception) == "store: sqlite:///book.db: no event type is called Told"
 
 
 def process(*arguments: str | bytes, cwd: Any, **environ: str) -> Any:
