@@ -423,7 +423,7 @@ def report(look: Look, name: str) -> View:
     made = None if needed else kind.make(look.db, asked)
     options = [f"--{field.replace('_', '-')}={value}" for field, value in given.items()]
     return View(
-        made.title if made else name,
+        made.title if made else name.replace("-", " ").capitalize(),
         {"name": name, "asked": given},
         {"report": made} if made else {},
         [] if needed else [shell("report", name, look.file, options=options)],

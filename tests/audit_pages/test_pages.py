@@ -373,6 +373,7 @@ def test_a_question_that_cannot_be_answered_is_400_and_names_the_field(
 def test_a_report_says_on_its_page_what_it_has_to_be_asked(pages: FlaskClient) -> None:
     found = shown(pages, address("operator", "reports/round-history"))
 
+    assert found.one("title").words.startswith("Round history · ")
     assert "It needs: provider, round." in found.one("main").words
     assert [n.attrs["name"] for n in found.all("input") if "required" in n.attrs] == [
         "provider",

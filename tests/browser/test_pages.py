@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote_plus
 
 import pytest
@@ -375,6 +376,23 @@ def test_axe_finds_nothing_on_an_error(auditor: Page, url: str) -> None:
     assert against_anybody(auditor, f"{url}/audit/operator/nothing") == NOTHING
 
 
+HINT_AND_LINK = """() => [
+  getComputedStyle(document.querySelector("#q"), "::placeholder"),
+  getComputedStyle(document.querySelector(".top nav a:not([aria-current])")),
+].map((each) => `${each.color} ${each.opacity}`)"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_an_empty_field_says_is_as_plain_as_a_link_beside_it(
+    auditor: Page, url: str, scheme: Literal["light", "dark"]
+) -> None:
+    auditor.emulate_media(color_scheme=scheme)
+    auditor.goto(f"{url}{address('operator', 'home')}")
+
+    hint, link = auditor.evaluate(HINT_AND_LINK)
+    assert hint == link
+
+
 def test_no_page_scrolls_sideways_on_a_telephone(auditor: Page, url: str) -> None:
     auditor.set_viewport_size({"width": 390, "height": 844})
     assert {path: too_wide(auditor, f"{url}{path}") for path in PAGES} == {
@@ -454,6 +472,18 @@ def test_on_paper_there_is_the_content_and_no_navigation(auditor: Page, url: str
         expect(auditor.locator(part)).to_be_visible()
     expect(permalink).to_be_visible()
     expect(permalink).to_have_text(auditor.url.removeprefix("http://"))
+
+
+def test_on_paper_a_verdict_covers_nothing_beside_it(page: Page, laptop: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{laptop}{address('operator', 'chain')}")
+    page.emulate_media(media="print")
+    cells = page.get_by_role("region", name="Seals").locator("tbody tr").first.locator("td")
+    boxes = [box for cell in cells.all() if (box := cell.bounding_box())]
+
+    assert len(boxes) == cells.count() > 5
+    for left, right in pairwise(boxes):
+        assert left["x"] + left["width"] <= right["x"] + 1
 
 
 # audit-serve: a laptop, and the files
