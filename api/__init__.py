@@ -14,6 +14,7 @@ from api.admin import admin, bearer
 from api.audit.door import Door
 from api.audit.pages import WRONG, pages
 from api.audit.shelf import Shelf
+from api.audit.views import Unasked
 from api.credentials import Partner
 from api.folders import make_folder
 from api.loop import Turns
@@ -334,5 +335,6 @@ def _handle_errors(app: APIFlask) -> None:
     app.register_error_handler(NotJson, problems.not_json)
     for wrong, (status, word) in WRONG.items():
         app.register_error_handler(wrong, problems.answered(status, word))
+    app.register_error_handler(Unasked, problems.unasked)
     app.register_error_handler(PersistenceError, problems.unread)
     app.register_error_handler(Exception, problems.defect)

@@ -6,10 +6,12 @@ from typing import Any
 
 from apiflask.exceptions import HTTPError
 from flask import Response, g
+from marshmallow.fields import Field
 
+from api.audit.views import Unasked
 from api.http import JSON, json_response, log_defect
 from ledger.reader import NotJson
-from ledger.refusals import Breakdown, OutcomeUnknown, Refusal
+from ledger.refusals import Breakdown, FieldMissing, Malformed, OutcomeUnknown, Refusal
 
 STATUS = {
     "not-enough-cash": 409,
@@ -22,6 +24,14 @@ STATUS = {
 """By word; every other refusal is a 422."""
 
 NOWHERE = "nothing is at this path; the calls stand at /docs/, the audit pages at /audit/"
+SAID = {
+    401: "a token that is known is needed: Authorization: Bearer ...",
+    403: "this token may not do so; /docs/ says whose may",
+    404: NOWHERE,
+}
+"""Of what the framework refuses, where its own word is not enough."""
+
+_REQUIRED = Field.default_error_messages["required"]
 _MIMETYPE = "application/problem+json"
 
 _SHAPE = {
@@ -90,23 +100,33 @@ def answered(status: int, word: str) -> Callable[[Exception], Response]:
 def http_error(error: HTTPError) -> Response:
     """Returns what Flask or APIFlask refused before a view saw it."""
     word = (error.message or "error").casefold().replace(" ", "-")
-    response = problem(error.status_code, word, _detail(error))
+    field, rule = _fault(error)
+    if field is None:
+        response = problem(error.status_code, word, SAID.get(error.status_code, rule))
+    else:
+        g.code = FieldMissing.code if rule == _REQUIRED else Malformed.code
+        more = {"code": g.code, "field": field}
+        response = problem(error.status_code, word, f"{field}: {rule}", **more)
     for name, value in dict(error.headers or {}).items():
         response.headers[name] = value
     return response
 
 
-def _detail(error: HTTPError) -> str:
-    """Returns the first fault by its field: `amount: Unknown field.`"""
+def _fault(error: HTTPError) -> tuple[str | None, str]:
+    """Returns the first field that is wrong and its rule, or None and what else is: `amount`, `Unknown field.`"""
     detail: Any = error.detail
-    path = []
+    field = None
     while isinstance(detail, dict) and detail:
         key, detail = next(iter(detail.items()))
-        path.append(str(key)[:64])
-    text = detail[0] if isinstance(detail, list) and detail else error.message
-    if path:
-        return f"{path[-1]}: {text}"
-    return NOWHERE if error.status_code == HTTPStatus.NOT_FOUND else str(text)
+        field = str(key)[:64]
+    return field, str(detail[0] if isinstance(detail, list) and detail else error.message)
+
+
+def unasked(error: Unasked) -> Response:
+    """Returns what a question lacks; its text begins with the field."""
+    g.code = Malformed.code
+    field, _, _ = str(error).partition(": ")
+    return problem(400, Malformed.word, str(error), code=g.code, field=field)
 
 
 def unread(error: Exception) -> Response:

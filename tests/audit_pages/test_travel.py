@@ -271,11 +271,15 @@ def test_both_a_position_and_a_time_are_400(client: FlaskClient) -> None:
     found = ask(client, WALLET, 400, at=1, as_of="2026-11-21")
 
     assert found["detail"] == "as_of: give either at or as_of"
+    assert (found["code"], found["field"]) == (57, "as_of")
 
 
 @pytest.mark.parametrize("said", ["yesterday", "2026-11-31", "12", "0001-01-01T00:00+14:00", "\0"])
 def test_a_time_that_is_none_is_400_and_named(client: FlaskClient, said: str) -> None:
-    assert ask(client, WALLET, 400, as_of=said)["detail"].startswith("as_of: ")
+    found = ask(client, WALLET, 400, as_of=said)
+
+    assert found["detail"].startswith("as_of: ")
+    assert (found["code"], found["field"]) == (57, "as_of")
 
 
 @pytest.mark.parametrize("said", ["x", "-1", "1.0", "1e3", "", "9" * 5000, "٣"])

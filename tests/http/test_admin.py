@@ -140,8 +140,8 @@ def test_a_field_the_back_office_does_not_know_is_refused_and_moves_nothing(serv
 
     answer = service.office("POST", f"{WALLET}/deposits", body)
 
-    assert answer.status == 422
-    assert "amonut" in answer.json["detail"]
+    problem(answer, 422, "validation-error", code=57, field="amonut")
+    assert answer.json["detail"] == "amonut: Unknown field."
     assert service.cash() == wire.OPENING_CASH
 
 
@@ -206,7 +206,7 @@ def test_a_version_that_a_round_has_not_come_to_is_not_found(busy, at):
 def test_a_version_that_is_none_is_refused(busy, at):
     answer = busy.office("GET", f"/api/rounds/LuckyMonaco/5103188801?at={at}")
 
-    problem(answer, 422)
+    problem(answer, 422, code=57, field="at")
 
 
 # events
@@ -263,7 +263,8 @@ def test_every_event_says_when_it_was_recorded(busy):
     "query", ["limit=0", "limit=1001", "limit=x", "after=-1", "after=x", "after=1.5", "limit=-5"]
 )
 def test_a_page_that_is_none_is_refused(busy, query):
-    problem(busy.office("GET", f"/api/events?{query}"), 422)
+    field, _, _ = query.partition("=")
+    problem(busy.office("GET", f"/api/events?{query}"), 422, code=57, field=field)
 
 
 @pytest.mark.parametrize("after", [10**6, 2**63 - 1, 2**63, 10**30])
@@ -332,6 +333,32 @@ def test_nobody_else_may_do_anything(standing, header, method, path):
     problem(answer, 401)
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert standing.head == head
+
+
+@pytest.mark.parametrize(
+    ("question", "code", "field"),
+    [
+        ("/api/events?limit=many", 57, "limit"),
+        ("/api/events?after=-1", 57, "after"),
+        (f"{WALLET}?at=soon", 57, "at"),
+        ("/api/history", 64, "q"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_told_its_field_its_rule_and_its_code(
+    standing, question, code, field
+):
+    answer = standing.office("GET", question)
+
+    problem(answer, 422, "validation-error", code=code, field=field)
+    assert answer.json["detail"].startswith(f"{field}: ")
+
+
+def test_whoever_has_no_token_or_another_is_told_which_is_needed(standing):
+    nobody = standing.send("GET", "/api/head")
+    another = standing.office("PUT", WALLET, token=AUDITOR)
+
+    assert "Authorization: Bearer" in nobody.json["detail"]
+    assert "/docs/" in another.json["detail"]
 
 
 def test_without_an_auditor_the_admin_alone_may_read(opener):

@@ -538,7 +538,7 @@ def test_a_round_can_be_seen_as_of_each_of_its_versions(pair):
 
 @pytest.mark.parametrize("at", ["0", "-1", "x", "1.5", "", "1e3", HUGE, "%D9%A1"])
 def test_a_version_that_is_none_is_refused(standing, at):
-    problem(standing.found(query=f"&at={at}"), 422)
+    problem(standing.found(query=f"&at={at}"), 422, code=57, field="at")
 
 
 def test_a_round_says_what_the_wallet_last_said_and_when_it_is_asked_again(idle):
@@ -748,7 +748,7 @@ def test_a_place_that_no_page_told_is_refused(standing, after):
 
 @pytest.mark.parametrize("limit", ["0", "1001", "x", ""])
 def test_a_page_of_deliveries_has_1_to_1000(standing, limit):
-    problem(listed(standing, limit=limit), 422)
+    problem(listed(standing, limit=limit), 422, code=57, field="limit")
 
 
 def test_what_a_wallet_refused_for_good_waits_until_the_admin_sends_it_again(pair, monkeypatch):
@@ -1036,7 +1036,9 @@ def test_a_key_twice_with_two_values_is_malformed(standing, verb):
 def test_a_field_nobody_knows_is_refused(standing, verb, field):
     heads = standing.heads
 
-    problem(raw(standing, verb, json.dumps(body_of(verb, **{field: "x"}))), 422)
+    answer = raw(standing, verb, json.dumps(body_of(verb, **{field: "x"})))
+
+    problem(answer, 422, code=57, field=field)
     assert standing.heads == heads
 
 
