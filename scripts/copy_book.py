@@ -33,11 +33,11 @@ def copy(*, source: str, target: str, token: str | None, as_json: bool) -> None:
     Example: roundbook copy roundbook.db backup.db
     """
     _hold(source, checked(source, token=token))
-    try:
-        with open_source(source, token=token) as book:
+    with open_source(source, token=token) as book:
+        try:
             added = _copied(book, target)
-    except (CopyDiffers, PersistenceError) as error:
-        raise click.ClickException(f"{told(target)}: {error}") from None
+        except (CopyDiffers, PersistenceError) as error:
+            raise click.ClickException(f"{told(target)}: {error}") from None
     verdict = _hold(target, checked(target))
     said = {"events": verdict.events, "added": added, "seals": verdict.seals, "head": verdict.head}
     if as_json:

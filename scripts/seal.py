@@ -91,6 +91,11 @@ def sealing(where: str, file: Path | None) -> Iterator[Store]:
             raise click.ClickException(f"{where}: {error}") from None
         except NoSealsFile as error:
             raise click.BadParameter(str(error), param_hint="--file") from None
+        except OSError as error:
+            if not file:
+                raise
+            detail = f"{file} lacks the newest seals: {error.strerror}; the next call adds them"
+            raise click.BadParameter(detail, param_hint="--file") from None
 
 
 def _check_appendable(file: Path | None) -> None:

@@ -242,6 +242,25 @@ def test_a_key_that_the_disk_cannot_hold_is_one_sentence_and_leaves_no_half_one(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_of_seals_that_cannot_grow_is_one_sentence_and_has_the_seal_the_next_time(
+    folder: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "book.db").write_bytes((folder / "book.db").read_bytes())
+    (tmp_path / "seal.pem").write_bytes(new_key())
+    (tmp_path / "kept").write_bytes(b"a line\n" * 2**18)
+    seal = f"{ROUNDBOOK} seal book.db --key seal.pem --file kept"
+    full = in_a_shell(tmp_path, f"ulimit -f $(($(wc -c < kept) / 512)); exec {seal}")
+    room = in_a_shell(tmp_path, f"exec {seal}")
+
+    assert (full.returncode, full.stdout) == (2, "")
+    assert full.stderr.endswith(
+        "Invalid value for --file: kept lacks the newest seals: File too large;"
+        " the next call adds them\n"
+    )
+    assert room.returncode == 0
+    assert (tmp_path / "kept").read_bytes().endswith(b"}\n")
+
+
 PRINTING = [
     "replay --from book.db",
     "replay --from book.db --json",

@@ -3,6 +3,7 @@ from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
+from eventsourcing.persistence import OperationalError
 
 from ledger.copying import copy_events
 from ledger.store import StoreUnfit, open_store
@@ -79,6 +80,19 @@ def test_a_copy_that_another_process_has_continued_is_not_said_to_differ(book, t
         list(copy_events(events[:10], out, MAPPERS["operator"]))
         with pytest.raises(StoreUnfit, match="another process has continued the copy"):
             list(copy_events(events, out, MAPPERS["operator"]))
+
+
+def test_of_a_copy_that_cannot_be_written_it_is_said_and_not_of_its_book(
+    book, tmp_path, monkeypatch
+):
+    def full(*_):
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr("scripts.copy_book.copy_events", full)
+
+    assert run(book, tmp_path / "out.db", code=1) == (
+        f"Error: {tmp_path}/out.db: database or disk is full\n"
+    )
 
 
 def test_a_book_that_does_not_hold_is_not_copied(book, tmp_path):
