@@ -145,7 +145,7 @@ def history(*, named: str, where: str, token: str | None, as_json: bool) -> None
 @click.option(
     "--to",
     "last",
-    type=click.IntRange(0),
+    type=click.IntRange(1),
     metavar="POSITION",
     help="The last one [default: the head].",
 )
@@ -157,6 +157,8 @@ def replay(*, where: str, first: int, last: int | None, token: str | None, as_js
     \b
     Example: roundbook replay --from audit.db --from-position 5 --json
     """
+    if last is not None and last < first:
+        raise click.BadParameter(f"{last} is before --from-position {first}", param_hint="--to")
     with _lines(where, token, after=first - 1, upto=last) as lines:
         if as_json:
             _print_lines(lines)

@@ -29,6 +29,8 @@ def sweep(config: Path | None, *, as_json: bool, dry_run: bool, confirm: bool) -
     \b
     Example: roundbook sweep --dry-run
     """
+    if dry_run and confirm:
+        raise click.UsageError("give either --dry-run or --confirm")
     settings, book = options.provider_book(config, read_only=dry_run)
     assert settings.provider_book is not None
     with closing(book):

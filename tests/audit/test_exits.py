@@ -95,6 +95,23 @@ def test_a_file_is_no_folder_to_make_another_in(
     assert "nothing can be made in the folder of book.db/state" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("replay --from book.db --from-position 2 --to 1", "--to: 1 is before --from-position 2"),
+        ("sweep --dry-run --confirm", "give either --dry-run or --confirm"),
+    ],
+)
+def test_what_contradicts_itself_is_not_taken_for_one_half_of_it(
+    folder: Any, monkeypatch: pytest.MonkeyPatch, command: str, told: str
+) -> None:
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(roundbook, command.split())
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"{told}\n")
+
+
 @pytest.mark.parametrize("command", ["deliveries", "incomplete", "sweep", "worker", "serve"])
 def test_a_configuration_that_takes_one_book_for_the_other_is_told_which_key_does(
     folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
