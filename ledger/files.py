@@ -8,6 +8,17 @@ LEAST_ROOM_BYTES = 64 * 1024
 """To open a book at all: what is beside its file is made anew."""
 
 
+def absent(file: str | Path) -> str:
+    """Returns that a file is not there, or that nobody lets us see whether it is; empty where it is."""
+    try:
+        os.stat(file)
+    except PermissionError:
+        return f"{file} may not be looked for: a folder on the way to it is closed"
+    except (OSError, ValueError):
+        return f"there is no {file}"
+    return ""
+
+
 def why(file: str | Path) -> str:
     """Returns what SQLite's own words for a file that it cannot open leave open; empty as a rule."""
     folder = os.path.dirname(file) or os.curdir

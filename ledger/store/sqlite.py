@@ -16,7 +16,7 @@ from urllib.parse import quote
 import apsw
 from eventsourcing import persistence
 
-from ledger.files import barred, why
+from ledger.files import absent, barred, why
 from ledger.projection import Changes, Projection, Row
 from ledger.store import (
     ANEW,
@@ -127,8 +127,8 @@ class SQLiteStore(SqlStore):
         if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
             raise StoreUnfit(f"store: SQLite {apsw.sqlite_lib_version()} is older than 3.51.3")
         self._path = os.path.realpath(path)  # SQLite has the WAL beside what a link leads to
-        if (read_only or not create) and not os.path.exists(self._path):
-            raise StoreUnfit(f"store: there is no {self._path}")
+        if (read_only or not create) and (gone := absent(self._path)):
+            raise StoreUnfit(f"store: {gone}")
         self._read_only = read_only
         self._new = NOTHING
         """What this transaction takes for new, and has not written yet."""

@@ -95,13 +95,33 @@ def test_of_a_book_that_may_not_be_read_it_is_said_which_file_may_not(tmp_path, 
         controls.fund(book)
         shutil.copytree(there, left)
     (left / name).chmod(0)
-    as_anyone = [] if os.geteuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-    verify = [*as_anyone, *argv("verify", left / "book.db")]
-
-    done = subprocess.run(verify, env=clean(), capture_output=True, text=True, check=False)
+    done = verified_by_anyone(left / "book.db")
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith(f"; {left / name} may not be read\n")
+
+
+def test_of_a_book_in_a_closed_folder_it_is_not_said_that_there_is_none(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    controls.new_book(f"sqlite:///{closed}/book.db").close()
+    closed.chmod(0)
+    try:
+        done = verified_by_anyone(closed / "book.db")
+    finally:
+        closed.chmod(0o700)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"roundbook: store: {closed}/book.db may not be looked for:"
+        " a folder on the way to it is closed\n"
+    )
+
+
+def verified_by_anyone(book):
+    as_anyone = [] if os.geteuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    verify = [*as_anyone, *argv("verify", book)]
+    return subprocess.run(verify, env=clean(), capture_output=True, text=True, check=False)
 
 
 def test_a_book_behind_a_link_takes_bets_until_the_file_it_leads_to_is_gone(tmp_path):
