@@ -58,8 +58,13 @@ for verb in (
 
 
 UNFIT = (
-    *(SettingsWrong, StoreUnfit, PersistenceError, Breakdown),
-    *(Unreadable, OSError, sqlite3.Error),
+    SettingsWrong,
+    StoreUnfit,
+    PersistenceError,
+    Breakdown,
+    Unreadable,
+    OSError,
+    sqlite3.Error,
 )
 
 
