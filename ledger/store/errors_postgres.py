@@ -49,11 +49,17 @@ def barred(connection: psycopg.Connection[Any], schema: str, *, reads: bool) -> 
 
 
 def text_of(error: psycopg.Error) -> str:
-    """Returns what the server said, in a line, with what mends it where that is known."""
-    if isinstance(error, errors.InsufficientPrivilege):
-        return f"{error.diag.message_primary}{RIGHTS}"
-    said = " ".join(str(error).split()) or type(error).__name__
-    return said + ONLY_READS * isinstance(error, errors.ReadOnlySqlTransaction)
+    """Returns what the server said, in a line; where it is known what mends it, that and no more."""
+    mends = _MENDS.get(type(error))
+    if mends:
+        return f"{error.diag.message_primary}{mends}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+_MENDS: dict[type[psycopg.Error], str] = {
+    errors.InsufficientPrivilege: RIGHTS,
+    errors.ReadOnlySqlTransaction: ONLY_READS,
+}
 
 
 class Translated:
