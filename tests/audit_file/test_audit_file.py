@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import closing
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -490,6 +490,38 @@ def test_who_is_overtaken_by_another_that_continues_the_file_says_so_and_keeps_n
     assert copy(out, kept).added == 0
     with closing(sqlite3.connect(out)) as db:
         assert db.execute("select * from contradictions").fetchall() == []
+
+
+class Grows(Held):
+    """A book that grows, and is sealed, behind each look at it."""
+
+    def __init__(self, book: Any, signer: Any) -> None:
+        super().__init__(book.store)
+        self._book, self._sealer, self._numbers = book, Sealer(book.store, signer), count()
+
+    def _grow(self) -> None:
+        bet = str(next(self._numbers))
+        self._book.submit(controls.place_bet(reference=bet, round_id=bet, amount="1.00"))
+        assert self._sealer.seal()
+
+    def head(self) -> Any:
+        found = super().head()
+        self._grow()
+        return found
+
+    def seals(self) -> Any:
+        found = super().seals()
+        self._grow()
+        return found
+
+
+def test_a_book_that_is_sealed_while_it_is_followed_contradicts_nothing(
+    out: Path, signer: Any
+) -> None:
+    with closing(controls.new_book("memory://")) as book:
+        controls.fund(book)
+        source = Grows(book, signer)
+        assert [catch_up(out, source, now=lambda: NOON).position for _ in range(3)] == [4, 8, 12]
 
 
 SLOWLY = """
