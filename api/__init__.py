@@ -147,10 +147,9 @@ def close(app: APIFlask) -> None:
 def start(app: APIFlask) -> None:
     """Starts the background work of an application: the worker, where it is not elsewhere, and the seals."""
     for book in books_of(app).values():
-        if book.store.copies() == "asynchronous":
-            http.warn(
-                "copies are asynchronous", told="a node that dies takes answered bets with it"
-            )
+        risk = book.store.risk()
+        if risk:
+            http.warn("answered bets can be lost", told=risk)
     if "provider_book" in app.extensions:
         tell_of_forsaken(app.extensions["provider_book"])
     for party, sealer in app.extensions["sealers"].items():

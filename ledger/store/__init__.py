@@ -134,6 +134,10 @@ class Store(ApplicationRecorder):
         """Returns who else holds what is committed: "none", "asynchronous", "synchronous" or "waiting" for them."""
         return "none"
 
+    def risk(self) -> str:
+        """Returns by what answered bets can be lost, where its server is set so; empty as a rule."""
+        return ""
+
     def await_news(self, seconds: float) -> bool:
         """Waits until somebody wrote, or for so many seconds; returns whether it was told. For one thread."""
         time.sleep(seconds)

@@ -47,6 +47,7 @@ from ledger.store.sql_postgres import (
     COPIES,
     ENCODINGS,
     ENDLESS,
+    FLUSHES,
     HEAD,
     LOCK,
     NOTHING_WRITTEN,
@@ -508,6 +509,13 @@ class PostgresStore(SqlStore):
         if asked:
             return "synchronous" if synchronous else "waiting"
         return "asynchronous" if standbys else "none"
+
+    def risk(self) -> str:
+        if self._read(FLUSHES) == [("off",)]:
+            return "fsync is off: a machine that dies takes answered bets with it"
+        if self.copies() == "asynchronous":
+            return "copies are asynchronous: a node that dies takes answered bets with it"
+        return ""
 
     def _forget_idle(self) -> None:
         with suppress(Empty):

@@ -106,6 +106,7 @@ COPIES = (
     "select count(*), count(*) filter (where sync_state in ('sync', 'quorum')),"
     " current_setting('synchronous_standby_names') <> '' from pg_stat_replication"
 )
+FLUSHES = "select current_setting('fsync')"
 STAYS = "stays"
 WRITERS = ("append", "presume")
 """The functions that write what was decided, and check what it was decided on."""

@@ -1,6 +1,9 @@
+import json
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,8 +14,10 @@ from ledger.operator.commands import PlaceBet, RecordResult
 from ledger.refusals import Breakdown, NoSuchRound, OutcomeUnknown, Refusal
 from ledger.store.patience import Watch
 from ledger.store.postgres import PostgresStore
+from scripts.private_postgres import debians, wheels
 from tests import controls
-from tests.http.server import until
+from tests.http import wire
+from tests.http.server import serving, until
 from tests.postgres import Cluster, running
 
 NOBODY = "alter system set synchronous_standby_names = 'nobody'"
@@ -172,3 +177,40 @@ def refused(book: Book, command: PlaceBet | RecordResult) -> type[Exception] | N
     except (Refusal, Breakdown) as error:
         return type(error)
     return None
+
+
+@pytest.mark.parametrize(
+    ("flush", "said"),
+    [("on", []), ("off", ["fsync is off: a machine that dies takes answered bets with it"])],
+)
+def test_a_service_tells_at_its_start_where_the_server_does_not_flush(
+    tmp_path: Path, flush: str, said: list[str]
+) -> None:
+    with (
+        running(f"-c fsync={flush}") as server,
+        serving(tmp_path, wire.document(server.new_book())) as served,
+    ):
+        lines = map(json.loads, served.err.read_text().splitlines())
+    told = [line["told"] for line in lines if line["event"] == "answered bets can be lost"]
+    assert told == said
+
+
+def test_a_copy_that_nobody_waits_for_is_a_risk_and_one_that_is_waited_for_is_none(
+    cluster: Cluster, book: Book, tmp_path: Path
+) -> None:
+    assert book.store.risk() == ""
+    program = (debians() or wheels() or Path()) / "pg_receivewal"
+    command = [str(program), "-D", str(tmp_path), "-d", f"{cluster.url}?application_name=nobody"]
+    with subprocess.Popen([*command, "--synchronous"]) as copy:
+        try:
+            until(lambda: book.store.copies() != "none", "the copy has come")
+            assert book.store.risk() == (
+                "copies are asynchronous: a node that dies takes answered bets with it"
+            )
+            with psycopg.connect(cluster.url, autocommit=True) as connection:
+                connection.execute(NOBODY)
+                connection.execute("select pg_reload_conf()")
+            until(lambda: book.store.copies() == "synchronous", "the copy is waited for")
+            assert book.store.risk() == ""
+        finally:
+            copy.terminate()
