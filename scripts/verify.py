@@ -121,9 +121,10 @@ def checked(
         except (msgspec.MsgspecError, PersistenceError, TypeError, UnicodeError) as error:
             return _unread(error, position=1)
         try:
+            # the seals before the head: over HTTP, one that comes in between would be of more than there is
+            seals = Seals(lines_of(source), kept, keys)
             book = readable(source, party, pages=pages)
             side = (THOROUGH if bodies else SIDES)[party]
-            seals = Seals(lines_of(source), kept, keys)
             return _verified(source, party, side, book, seals, resume)
         except PersistenceError as error:
             return _unread(error, position=None)

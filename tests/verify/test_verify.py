@@ -6,9 +6,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from hashlib import sha256
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +25,7 @@ from ledger.projection import Row
 from ledger.provider import events as theirs
 from ledger.provider.rules import ProviderRules
 from ledger.seal import new_key, signer
-from ledger.sealing import Sealer
+from ledger.sealing import Sealer, seals_of
 from ledger.store import EVENTS, SEALS, Store, StoreUnfit
 from ledger.store.chain import Head, link
 from ledger.verify import BATCH, Progress, Verification, _links, _Topics
@@ -1083,3 +1083,45 @@ def test_nothing_is_settled_that_was_never_sent() -> None:
         finding = finding_of(with_more(rows, [forged], ROUND_STREAM), PROVIDER)
         assert finding
         assert "which was never sent" in finding.detail
+
+
+class Grows:
+    """A service whose book grows, and is sealed, behind each look at it."""
+
+    name, store = "a service", None
+
+    def __init__(self, book: Any) -> None:
+        self._book, self._numbers = book, count()
+
+    def _grow(self) -> None:
+        name = str(next(self._numbers))
+        self._book.submit(controls.place_bet(reference=name, round_id=name, amount="1.00"))
+        books.seal(self._book)
+
+    def head(self) -> Any:
+        found = self._book.store.head()
+        self._grow()
+        return found
+
+    def seals(self) -> Any:
+        found = seals_of(self._book.store)
+        self._grow()
+        return found
+
+    def records(self, *, after: int, upto: int) -> Any:
+        return self._book.store.walk(after=after, upto=upto)
+
+
+def test_a_service_that_seals_its_book_while_it_is_asked_cut_nothing_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with closing(controls.new_book("memory://")) as book:
+        controls.fund(book)
+        source = Grows(book)
+        monkeypatch.setattr("scripts.verify.open_source", lambda *_, **__: nullcontext(source))
+        verdicts = [checked("http://a-service") for _ in range(3)]
+        assert [(each.holds, each.events) for each in verdicts] == [
+            (True, 4),
+            (True, 8),
+            (True, 12),
+        ]
