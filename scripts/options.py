@@ -128,7 +128,7 @@ def provider_book(file: Path | None, *, read_only: bool = False) -> tuple[Settin
     url = found.provider_book.store
     with each_its_own(found):
         store = open_store(url, IN_TRANSACTION, create=False, read_only=read_only)
-    return found, Book(store, found.provider_house())
+        return found, Book(store, found.provider_house())
 
 
 def named_book() -> str | None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from ledger.store import open_store
+from projections.provider import IN_TRANSACTION as PROVIDER_TABLES
 from tests.books.several import (
     BOTH,
     PLAYER,
@@ -266,7 +267,7 @@ def test_a_verb_reads_the_book_that_is_named(tmp_path):
             "store": f"sqlite:///{tmp_path}/{each['id']}-provider.db",
             "token": f"{each['id']}-games",
         }
-        open_store(each["provider_book"]["store"]).close()
+        open_store(each["provider_book"]["store"], PROVIDER_TABLES).close()
     (tmp_path / "acme-provider.db").unlink()
     given = "deliveries", "--json", "--config", Several(tmp_path, said).config
 
