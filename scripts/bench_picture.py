@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from html import escape
+from math import inf
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 130, 44, 40
 RULES = 4
+LETTERS = 14
+"""How far apart two names must be not to run into each other."""
+
 COLOURS = ("#1f6feb", "#d4691a", "#2da44e", "#8250df")
 
 
@@ -40,12 +44,13 @@ def draw(title: str, below: str, steps: Sequence[str], lines: Sequence[Line]) ->
         parts.append(_text(LEFT - 8, down(value) + 4, f"{value:,.6g}", "end"))
     for number, step in enumerate(steps):
         parts.append(_text(across(number), HEIGHT - BOTTOM + 18, step, "middle"))
-    for line, colour in zip(lines, COLOURS, strict=False):
+    names = _apart([down(line.values[-1]) for line in lines])
+    for line, colour, height in zip(lines, COLOURS, names, strict=False):
         points = [(across(step), down(value)) for step, value in enumerate(line.values)]
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
         parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
-        parts.append(_text(points[-1][0] + 8, points[-1][1] + 4, line.name, colour=colour))
+        parts.append(_text(points[-1][0] + 8, height + 4, line.name, colour=colour))
     said = "; ".join(
         f"{line.name}: {', '.join(f'{v:,.6g}' for v in line.values)}" for line in lines
     )
@@ -70,6 +75,15 @@ def _text(
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}"'
         f' fill="{colour}">{escape(text)}</text>'
     )
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Returns heights of names in their order; what would run into one above is moved down."""
+    found = list(heights)
+    above = -inf
+    for place in sorted(range(len(found)), key=found.__getitem__):
+        found[place] = above = max(found[place], above + LETTERS)
+    return found
 
 
 def _round_up(value: float) -> float:
