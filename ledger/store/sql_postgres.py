@@ -88,14 +88,15 @@ TRY_WRITE = "insert into seals (position, seal) select 0, '' where false"
 """Refused, as any bet is, where a server only reads: a copy, or a leader that is none any more."""
 
 TRY_GROWING = (
-    "savepoint tried; insert into stored_events"
+    f"{TRY_WRITE}; savepoint tried; insert into stored_events"
     " select last + n, 'tried', n, '', repeat('x', 1900), ''"
     " from (select coalesce(max(position), 0) last from stored_events) newest, generate_series(1, 5) n;"
     " rollback to tried"
 )
 """Takes what the next events would take, and more than a page has room for: refused where the disk is full.
 
-Nothing of it is ever seen, and the server's own sweeping takes the page back.
+What a repetition needs, which writes no event, is tried before. Nothing of it is ever seen, and the
+server's own sweeping takes the page back.
 """
 
 SIZE = (

@@ -137,6 +137,20 @@ def test_of_what_a_role_may_not_read_the_table_is_named(url, role, told, table):
     assert f": permission denied for table {table}{RIGHTS}\n" in books.run(of(url, role)).output
 
 
+def test_a_right_that_only_a_repetition_needs_is_missed_by_whoever_asks_too(url, told):
+    maker, seals = maker_of(url), f"{schema_of(url)}.seals"
+    with closing(Book(open_store(of(url, maker), IN_TRANSACTION))) as book:
+        book.submit(controls.place_bet())
+        told(f"revoke insert on {seals} from {maker}")
+        with pytest.raises(OutcomeUnknown):
+            book.submit(controls.place_bet())
+        with pytest.raises(PersistenceError, match="permission denied for table seals"):
+            book.check_writing()
+        told(f"grant insert on {seals} to {maker}")
+        book.check_writing()
+        assert not book.submit(controls.place_bet()).recorded
+
+
 WRITTEN = [
     ("insert", "stored_events"),
     *((right, each.TABLE) for each in IN_TRANSACTION for right in ("insert", "update")),
