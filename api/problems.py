@@ -8,7 +8,6 @@ from apiflask.exceptions import HTTPError
 from flask import Response, g
 from marshmallow.fields import Field
 
-from api.audit.views import Unasked
 from api.http import JSON, json_response, log_defect
 from ledger.reader import NotJson
 from ledger.refusals import Breakdown, FieldMissing, Malformed, OutcomeUnknown, Refusal
@@ -58,15 +57,20 @@ def told(*statuses: int, mimetype: str = JSON) -> dict[int, Any]:
     }
 
 
-def problem(status: int, word: str, detail: str, **more: Any) -> Response:
-    """Returns an error as problem+json; its type is stable, its detail is for people."""
+def problem(
+    status: int, word: str, detail: str, *, code: int | None = None, field: str | None = None
+) -> Response:
+    """Returns an error as problem+json; its type is stable, its detail is for people. The log has its code."""
     body = {
         "type": f"urn:roundbook:{word}",
         "title": word.replace("-", " ").capitalize(),
         "status": status,
         "detail": detail,
-        **{key: value for key, value in more.items() if value is not None},
     }
+    if code is not None:
+        g.code = body["code"] = code
+    if field is not None:
+        body["field"] = field
     return json_response(body, status, mimetype=_MIMETYPE)
 
 
@@ -77,18 +81,16 @@ def later(response: Response) -> Response:
 
 
 def refused(refusal: Refusal) -> Response:
-    g.code = refusal.code
     status = STATUS.get(refusal.word, 422)
     return problem(status, refusal.word, str(refusal), code=refusal.code, field=refusal.field)
 
 
 def broken(breakdown: Breakdown) -> Response:
-    g.code = breakdown.code
     return later(problem(503, breakdown.word, str(breakdown), code=breakdown.code))
 
 
 def not_json(error: NotJson) -> Response:
-    return problem(400, "not-json", str(error), code=57, field="body")
+    return problem(400, "not-json", str(error), code=Malformed.code, field="body")
 
 
 def answered(status: int, word: str) -> Callable[[Exception], Response]:
@@ -104,9 +106,8 @@ def http_error(error: HTTPError) -> Response:
     if field is None:
         response = problem(error.status_code, word, SAID.get(error.status_code, rule))
     else:
-        g.code = FieldMissing.code if rule == _REQUIRED else Malformed.code
-        more = {"code": g.code, "field": field}
-        response = problem(error.status_code, word, f"{field}: {rule}", **more)
+        code = FieldMissing.code if rule == _REQUIRED else Malformed.code
+        response = problem(error.status_code, word, f"{field}: {rule}", code=code, field=field)
     for name, value in dict(error.headers or {}).items():
         response.headers[name] = value
     return response
@@ -122,11 +123,10 @@ def _fault(error: HTTPError) -> tuple[str | None, str]:
     return field, str(detail[0] if isinstance(detail, list) and detail else error.message)
 
 
-def unasked(error: Unasked) -> Response:
-    """Returns what a question lacks; its text begins with the field."""
-    g.code = Malformed.code
+def unasked(error: Exception) -> Response:
+    """Returns what a question to the audit files lacks; its text begins with the field."""
     field, _, _ = str(error).partition(": ")
-    return problem(400, Malformed.word, str(error), code=g.code, field=field)
+    return problem(400, Malformed.word, str(error), code=Malformed.code, field=field)
 
 
 def unread(error: Exception) -> Response:
@@ -139,5 +139,4 @@ def defect(error: Exception) -> Response:
 
 def _failed(error: Exception, status: int, word: str, detail: str) -> Response:
     log_defect(error)
-    g.code = OutcomeUnknown.code
     return problem(status, word, detail, code=OutcomeUnknown.code)

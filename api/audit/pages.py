@@ -17,7 +17,7 @@ from api.audit.shelf import Behind, NotKept, Shelf
 from api.audit.views import SHOWN, VIEWS, Elsewhere, Look, Unasked, View, report
 from api.fresh import NotYet, await_position
 from api.http import json_response, log_defect
-from api.problems import later, problem
+from api.problems import later, problem, unasked
 from ledger.refusals import Malformed
 from projections.as_of import Damaged, NotThere
 from projections.forms import Report, as_csv, as_lines, as_plain
@@ -38,7 +38,6 @@ FORMS = ("json", "csv", "jsonl")
 MOST_LOGIN = 8 * 1024
 
 WRONG: dict[type[Exception], tuple[int, str]] = {
-    Unasked: (400, "malformed"),
     NotThere: (404, "not-there"),
     RoundUnknown: (404, "not-there"),
     NotKept: (503, "no-audit-file"),
@@ -76,8 +75,10 @@ def pages(shelf: Shelf, door: Door | None) -> APIBlueprint:
         _add(blueprint, shelf, name, name, view)
     _add(blueprint, shelf, "reports/<name>", "report", report)
     blueprint.add_url_rule("/<path:rest>", "nowhere", _nowhere)
-    for wrong, (status, word) in {**WRONG, Malformed: (400, "malformed")}.items():
+    for wrong, (status, word) in WRONG.items():
         blueprint.register_error_handler(wrong, _answered(status, word))
+    for malformed in (Unasked, Malformed):
+        blueprint.register_error_handler(malformed, _unasked)
     blueprint.register_error_handler(Elsewhere, lambda there: redirect(there.url))
     blueprint.register_error_handler(HTTPException, refused)
     blueprint.register_error_handler(Exception, _defect)
@@ -213,6 +214,10 @@ def _wrong(status: int, word: str, text: str) -> Response:
     else:
         response = problem(status, word, text)
     return later(response) if status == HTTPStatus.SERVICE_UNAVAILABLE else response
+
+
+def _unasked(error: Exception) -> Response:
+    return _wrong(400, Malformed.word, str(error)) if _wants_html() else unasked(error)
 
 
 def _answered(status: int, word: str) -> Callable[[Exception], Response]:

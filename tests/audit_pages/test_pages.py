@@ -368,6 +368,7 @@ def test_a_question_that_cannot_be_answered_is_400_and_names_the_field(
     assert (answer.status_code, answer.mimetype) == (400, "application/problem+json")
     assert answer.json
     assert answer.json["detail"].startswith(f"{field}: ")
+    assert (answer.json["code"], answer.json["field"]) == (57, field)
 
 
 def test_a_report_says_on_its_page_what_it_has_to_be_asked(pages: FlaskClient) -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.http.server import serving
-from tests.http.wire import ROOT
+from tests.http.wire import ADMIN, ROOT, document, problem
 
 
 def lines_of(code):
@@ -107,3 +107,14 @@ def test_a_fallen_worker_is_told_in_the_log_and_not_on_standard_output(tmp_path)
     assert welcome.startswith("Roundbook on http://")
     assert (told["event"], told["name"]) == ("library", "_granian")
     assert told["detail"] == "Unexpected exit from worker-1"
+
+
+def test_a_request_s_line_has_the_code_that_it_was_answered(tmp_path):
+    found = document(f"sqlite:///{tmp_path}/book.db", server={"log_requests": True})
+    deposits = "/api/wallets/42/USD/deposits"
+    with serving(tmp_path, found) as server:
+        answer = server.send("POST", deposits, b"[]", token=ADMIN)
+        *_, line = map(json.loads, server.err.read_text().splitlines())
+
+    problem(answer, 400, "not-json", code=57, field="body")
+    assert (line["path"], line["error"]) == (deposits, 57)
