@@ -154,9 +154,7 @@ class PostgresStore(SqlStore):
         return self._connection if self._own is self._connection else None
 
     def _new_reader(self) -> psycopg.Connection[Any]:
-        connection = self._connect()
-        connection.execute("set default_transaction_read_only = on")
-        return connection
+        return self._connect("-c default_transaction_read_only=on")
 
     def _put_back(self, connection: psycopg.Connection[Any]) -> None:
         """What was lost, or is in the middle of something, is not used again."""
@@ -166,7 +164,7 @@ class PostgresStore(SqlStore):
             connection.close()
 
     def _connect(self, more: str = "") -> psycopg.Connection[Any]:
-        return _connected(self._hosts, self._schema, more)
+        return _connected(self._hosts, self._schema, more, watch=self._watch)
 
     def _check_session(self) -> None:
         """Text that a database cannot keep would be missed only when a player has it in a name.
@@ -554,15 +552,16 @@ class PostgresStore(SqlStore):
 def listener(url: str) -> Listener:
     """Returns what waits until the book that a URL names grew."""
     address, schema = _address(url)
-    return Listener(partial(_connected, Hosts(address), schema), schema)
+    return Listener(partial(_connected, Hosts(address), schema, watch=Watch()), schema)
 
 
-def _connected(hosts: Hosts, schema: str, more: str) -> psycopg.Connection[Any]:
+def _connected(hosts: Hosts, schema: str, more: str, *, watch: Watch) -> psycopg.Connection[Any]:
     options = f"{WAITS} {SESSION} -c search_path={schema} {more}"
     connection = hosts.connect(options, autocommit=True, client_encoding="UTF8", **TCP)
     endless, since = ENDLESS
     if connection.info.server_version >= since:
-        connection.execute(endless)
+        with watch.over(connection):
+            connection.execute(endless)
     return connection
 
 

@@ -343,6 +343,14 @@ def test_a_table_is_cleared_however_long_it_takes(url):
         assert differences(book.store, MAPPER) == []
 
 
+def test_who_connects_waits_for_no_answer_without_end(book, monkeypatch):
+    monkeypatch.setattr("ledger.store.postgres.WAITS", "")
+    monkeypatch.setattr("ledger.store.postgres.ENDLESS", ("select pg_sleep(5)", 0))
+    book.store._watch = Watch(LOOK_S)
+    with pytest.raises(psycopg.OperationalError):
+        book.store._connect()
+
+
 def test_a_table_is_scanned_a_page_at_a_time_and_whole(book, monkeypatch):
     monkeypatch.setattr("ledger.store.postgres.PAGE", 2)
     for name in ("one", "two", "three", "four", "five"):
