@@ -728,7 +728,10 @@ def test_a_page_goes_on_behind_a_delivery_that_was_answered_meanwhile(pair, monk
     for number in range(3):
         pair.bet(f"r-{number}", reference=f"b-{number}")
         pair.play("cancel", f"r-{number}")
-    until(lambda: pair.provider_topics().count("DeliveryRefused") == 3, "all are refused")
+        until(
+            lambda upto=number + 1: pair.provider_topics().count("DeliveryRefused") == upto,
+            "it is refused",
+        )
     first = listed(pair, limit=1).json
 
     pair.office("POST", f"/api/provider/deliveries/{first['deliveries'][0]['id']}/retry")
