@@ -179,7 +179,6 @@ class SqlStore(Store):
         if self._own is not None:
             yield self.head()
             return
-        self.head()  # a reading by itself does away with idle connections that were lost
         with self._reader() as connection, self._translated():
             self._begin_snapshot(connection)
             self._local.connection = connection

@@ -13,7 +13,6 @@ from ledger.operator.book import MAPPER, Book
 from ledger.rebuild import differences, rebuild
 from ledger.refusals import OutcomeUnknown
 from ledger.store import Appended, StoreUnfit, open_store, parts_of, told
-from ledger.store.chain import Head
 from ledger.store.patience import LOOK_S, Hosts, Watch
 from ledger.store.sql_postgres import LOCK
 from projections import IN_TRANSACTION
@@ -242,20 +241,6 @@ def test_a_book_goes_on_when_its_connections_were_ended(book, url):
     end_connections(url)
     assert book.submit(bet("after")).recorded
     assert book.store.head().position == head.position + 2
-
-
-def test_who_looks_at_one_moment_of_a_book_goes_on_when_all_its_connections_were_ended(book, url):
-    opened = threading.Barrier(2)
-
-    def look() -> Head:
-        with book.store.snapshot() as head:
-            opened.wait(10)
-            return head
-
-    with ThreadPoolExecutor(2) as pool:
-        for _ in range(2):
-            assert list(pool.map(lambda _: look(), range(2))) == [book.store.head()] * 2
-            end_connections(url)
 
 
 def test_a_rival_between_decision_and_insert_is_a_conflict(book, url):
