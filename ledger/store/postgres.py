@@ -154,7 +154,11 @@ class PostgresStore(SqlStore):
         return self._connection if self._own is self._connection else None
 
     def _new_reader(self) -> psycopg.Connection[Any]:
-        return self._connect("-c default_transaction_read_only=on")
+        connection = self._connect()
+        # not among the session's options: by those a URL that asks for a leader would find none
+        with self._watch.over(connection):
+            connection.execute("set default_transaction_read_only = on")
+        return connection
 
     def _put_back(self, connection: psycopg.Connection[Any]) -> None:
         """What was lost, or is in the middle of something, is not used again."""

@@ -227,6 +227,12 @@ def test_a_role_that_silences_triggers_reads_a_book_and_writes_none(server):
     assert books.run(url).exit_code == 0
 
 
+def test_a_url_that_asks_for_a_leader_leads_to_it_whoever_only_reads_too(url):
+    with closing(controls.new_book(f"{url}&target_session_attrs=read-write")) as book:
+        controls.fund(book)
+        assert book.store.head().position == 2
+
+
 def test_each_schema_is_a_book_of_its_own(postgres):
     one, other = (controls.new_book(postgres.new_book()) for _ in range(2))
     controls.fund(one)
