@@ -375,6 +375,18 @@ COMMANDS = st.one_of(
 STEPS = st.lists(st.tuples(COMMANDS, st.integers(0, 9)), max_size=12)
 
 
+@contextmanager
+def two_and_a_plain_one(url):
+    with (
+        closing(controls.new_book(url)) as one,
+        closing(controls.new_book(url)) as two,
+        closing(controls.new_book("memory://")) as plain,
+    ):
+        for each in (one, plain):
+            controls.fund(each, amount=CASH)
+        yield one, two, plain
+
+
 @pytest.mark.parametrize("store", ["sqlite", "postgres"])
 @settings(
     deadline=None,
@@ -383,14 +395,7 @@ STEPS = st.lists(st.tuples(COMMANDS, st.integers(0, 9)), max_size=12)
 )
 @given(steps=STEPS)
 def test_two_books_on_one_store_answer_as_one_book_alone_does(new_url, store, steps):
-    url = new_url(store)
-    with (
-        closing(controls.new_book(url)) as one,
-        closing(controls.new_book(url)) as two,
-        closing(controls.new_book("memory://")) as plain,
-    ):
-        for each in (one, plain):
-            controls.fund(each, amount=CASH)
+    with two_and_a_plain_one(new_url(store)) as (one, two, plain):
         for command, chance in steps:
             book: Book = two if chance == 0 else one
             book.store._calm = CALM_AFTER  # it takes for granted whatever it can
@@ -428,14 +433,7 @@ def fail_once(store, fault):
 )
 @given(steps=st.lists(st.tuples(COMMANDS, st.integers(0, 9), FAULTS), max_size=12))
 def test_whatever_a_commit_that_fails_came_to_the_same_call_again_finds_out(new_url, store, steps):
-    url = new_url(store)
-    with (
-        closing(controls.new_book(url)) as one,
-        closing(controls.new_book(url)) as two,
-        closing(controls.new_book("memory://")) as plain,
-    ):
-        for each in (one, plain):
-            controls.fund(each, amount=CASH)
+    with two_and_a_plain_one(new_url(store)) as (one, two, plain):
         for command, chance, fault in steps:
             book: Book = two if chance == 0 else one
             book.store._calm = CALM_AFTER
