@@ -19,7 +19,8 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
 
     def scale(self, currency: str) -> int | None:
         """Returns how many decimals a currency has, None where nobody says."""
-        return self.scales.get(currency, iso_scale(currency))
+        found = self.scales.get(currency)
+        return iso_scale(currency) if found is None else found
 
     def plays(self, provider: str, game: str) -> bool:
         """Returns whether new bets on the game are taken."""
