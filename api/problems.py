@@ -123,10 +123,9 @@ def _fault(error: HTTPError) -> tuple[str | None, str]:
     return field, str(detail[0] if isinstance(detail, list) and detail else error.message)
 
 
-def unasked(error: Exception) -> Response:
-    """Returns what a question to the audit files lacks; its text begins with the field."""
-    field, _, _ = str(error).partition(": ")
-    return problem(400, Malformed.word, str(error), code=Malformed.code, field=field)
+def unasked(error: Malformed) -> Response:
+    """Returns what a question to the audit files lacks."""
+    return problem(400, error.word, str(error), code=error.code, field=error.field)
 
 
 def unread(error: Exception) -> Response:

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as Redirect
 from api.audit import links
 from api.audit.door import Door, inside
 from api.audit.shelf import Behind, NotKept, Shelf
-from api.audit.views import SHOWN, VIEWS, Elsewhere, Look, Unasked, View, report
+from api.audit.views import SHOWN, VIEWS, Elsewhere, Look, View, report
 from api.fresh import NotYet, await_position
 from api.http import json_response, log_defect
 from api.problems import later, problem, unasked
@@ -77,8 +77,7 @@ def pages(shelf: Shelf, door: Door | None) -> APIBlueprint:
     blueprint.add_url_rule("/<path:rest>", "nowhere", _nowhere)
     for wrong, (status, word) in WRONG.items():
         blueprint.register_error_handler(wrong, _answered(status, word))
-    for malformed in (Unasked, Malformed):
-        blueprint.register_error_handler(malformed, _unasked)
+    blueprint.register_error_handler(Malformed, _unasked)
     blueprint.register_error_handler(Elsewhere, lambda there: redirect(there.url))
     blueprint.register_error_handler(HTTPException, refused)
     blueprint.register_error_handler(Exception, _defect)
@@ -216,8 +215,8 @@ def _wrong(status: int, word: str, text: str) -> Response:
     return later(response) if status == HTTPStatus.SERVICE_UNAVAILABLE else response
 
 
-def _unasked(error: Exception) -> Response:
-    return _wrong(400, Malformed.word, str(error)) if _wants_html() else unasked(error)
+def _unasked(error: Malformed) -> Response:
+    return _wrong(400, error.word, str(error)) if _wants_html() else unasked(error)
 
 
 def _answered(status: int, word: str) -> Callable[[Exception], Response]:

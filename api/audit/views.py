@@ -15,6 +15,7 @@ from api.audit.links import page, shell
 from ledger.moments import moment, text
 from ledger.money import to_text
 from ledger.reader import whole
+from ledger.refusals import Malformed
 from projections import as_of, browse
 from projections.as_of import Damaged, NotThere, PastEvent, RoundAsOf
 from projections.forms import Report, decimals
@@ -41,8 +42,8 @@ class Elsewhere(Exception):
         self.url = url
 
 
-class Unasked(Exception):
-    """A question that cannot be answered; the text names the field and the rule."""
+class Unasked(Malformed):
+    """A question to an audit file that cannot be answered."""
 
 
 class Look(NamedTuple):
@@ -62,7 +63,7 @@ class Look(NamedTuple):
         """Returns what the query must say. Raises Unasked."""
         found = self.query.get(field, "")
         if not found:
-            raise Unasked(f"{field}: is missing")
+            raise Unasked("is missing", field=field)
         return found
 
     def whole(self, field: str, *, least: int = 0) -> int | None:
@@ -72,7 +73,7 @@ class Look(NamedTuple):
             return None
         found = whole(said)
         if found is None or found < least:
-            raise Unasked(f"{field}: must be a whole number from {least} on")
+            raise Unasked(f"must be a whole number from {least} on", field=field)
         return found
 
     def about(self, view: str, **said: Any) -> str:
@@ -306,7 +307,7 @@ def time_or_position(look: Look) -> int:
     """Returns the position that is asked for, by itself or by a time. Raises Unasked, NotThere."""
     at, time, last = look.whole("at"), look.query.get("as_of", ""), as_of.head(look.db).position
     if at is not None and time:
-        raise Unasked("as_of: give either at or as_of")
+        raise Unasked("give either at or as_of", field="as_of")
     if time:
         return as_of.position_at(look.db, read_time(time))
     if at is not None and at > last:
@@ -320,7 +321,7 @@ def read_time(said: str) -> str:
         found = datetime.fromisoformat(said.strip().replace(" ", "+"))
         return text(found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC))
     except (ValueError, OverflowError):
-        raise Unasked("as_of: must be a date or a time, as 2026-11-21T16:00:00Z") from None
+        raise Unasked("must be a date or a time, as 2026-11-21T16:00:00Z", field="as_of") from None
 
 
 def _ms(clock: str) -> int:
@@ -374,7 +375,7 @@ def event(look: Look) -> View:
     """Returns an event as it is stored."""
     position = look.whole("position", least=1)
     if position is None:
-        raise Unasked("position: is missing")
+        raise Unasked("is missing", field="position")
     found = browse.event(look.db, position)
     tables = {"postings": browse.postings(look.db, position)} if look.party == "operator" else {}
     about = browse.table(
@@ -416,10 +417,10 @@ def report(look: Look, name: str) -> View:
     given = {field: look.query[field] for field in kind.takes if look.query.get(field)}
     asked = Question(**{field: _asked(field, value) for field, value in given.items()})
     if asked.since and asked.until and asked.since > asked.until:
-        raise Unasked("since: is after until")
+        raise Unasked("is after until", field="since")
     needed = [field for field in kind.needs if field not in given]
     if needed and look.limit < 0:
-        raise Unasked(f"{needed[0]}: is missing")
+        raise Unasked("is missing", field=needed[0])
     made = None if needed else kind.make(look.db, asked)
     options = [f"--{field.replace('_', '-')}={value}" for field, value in given.items()]
     return View(
@@ -447,7 +448,7 @@ def _asked(field: str, said: str) -> Any:
     try:
         return date.fromisoformat(said.strip())
     except ValueError:
-        raise Unasked(f"{field}: must be a day, as 2026-11-21") from None
+        raise Unasked("must be a day, as 2026-11-21", field=field) from None
 
 
 # the chain
